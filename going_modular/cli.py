@@ -1,0 +1,116 @@
+"""What the commands share: arguments, one-line errors, exit statuses. It imports torch only when asked for a device."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from going_modular.errors import InputError
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and end with status 2."""
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Show defaults, where they are values."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        shown = action.default is not None and not isinstance(action.default, bool)
+        return super()._get_help_string(action) if shown else action.help
+
+
+def run(command: Callable[[], None], name: str) -> int:
+    """Run a command and return its exit status: 0, 2 for input that cannot be used, 130 for Ctrl-C."""
+    sys.stdout.reconfigure(line_buffering=True)  # in a pipe, too, lines come out in the order of events
+    try:
+        command()
+    except InputError as error:
+        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt as interrupt:
+        print(f"{name}: interrupted; {interrupt or 'nothing was kept'}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def positive_int(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """Parse a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def seed(text: str) -> int:
+    """Parse a seed: a whole number from 0 to 2**32 - 1, as NumPy takes it."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
+    return value
+
+
+def choose_device(name: str) -> str:
+    """Return a torch device: the one named, or for `auto` CUDA, MPS or the CPU, the first that is there.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"Device {name!r} is not available here; use --device cpu, or auto") from error
+    return name
+
+
+def check_writable(folder: Path) -> None:
+    """Raise where a folder cannot be made or written; leave nothing behind.
+
+    Raises:
+        InputError: names the folder and the reason.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".going_modular_probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"Output folder {str(folder)!r} cannot be written: {error.strerror}; name another") from error
+    finally:
+        for path in made:
+            if path.is_dir():
+                path.rmdir()

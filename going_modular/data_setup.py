@@ -1,0 +1,184 @@
+"""Data sets by name, folder or zip, split and ready for a DataLoader."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+
+from going_modular import download, images
+from going_modular.errors import InputError
+from going_modular.image_folder import ImageFolder, content_root, pair, stratified_split, visible_folders
+
+DATA_FOLDER = Path(__file__).resolve().parent.parent / "data"
+_PHOTOS = (
+    "https://raw.githubusercontent.com/mrdbourke/pytorch-deep-learning/baa27b691617461c173ecf3439793cd8cde74e13/data"
+)
+# photos from Food-101 (Bossard et al., 2014): the zip's address and its git blob id
+DOWNLOADS = {
+    "pizza_steak_sushi": (f"{_PHOTOS}/pizza_steak_sushi.zip", "65f3915a380f5efd456a6a5750f0365350de8dd0"),
+    "pizza_steak_sushi_20_percent": (
+        f"{_PHOTOS}/pizza_steak_sushi_20_percent.zip",
+        "dfc8ad2ae9415304d69cc6a0ee443c340cb29049",
+    ),
+}
+SAMPLE = "sample"
+DEFAULT = "pizza_steak_sushi"
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set in two parts that share no image: one to train on, one to test on."""
+
+    name: str
+    train: ImageFolder
+    test: ImageFolder
+    origin: str  # where the images come from, in a few words
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, in the order of their labels."""
+        return self.train.classes
+
+
+def create_dataloaders(
+    train_dir: str | Path,
+    test_dir: str | Path,
+    transform: Callable,
+    batch_size: int,
+    num_workers: int | None = None,
+) -> tuple[DataLoader, DataLoader, list[str]]:
+    """Make DataLoaders of two image folders with the same classes.
+
+    Args:
+        train_dir: a folder of class folders; shuffled anew each epoch, from torch's global generator.
+        test_dir: a folder of the same class folders; kept in order.
+        transform: maps a PIL image to a float tensor (3, H, W).
+        batch_size: images a batch; the last batch may be smaller.
+        num_workers: processes that read images; by default as `images.default_num_workers` says.
+
+    Returns:
+        The two DataLoaders, of images (B, 3, H, W) and labels (B,), and the class names.
+
+    Raises:
+        InputError: a folder cannot be used, or the classes differ.
+    """
+    train, test = pair(Path(train_dir), Path(test_dir))
+    train.transform = test.transform = transform
+    return (*make_loaders(train, test, batch_size=batch_size, num_workers=num_workers), train.classes)
+
+
+def make_loaders(
+    train: ImageFolder, test: ImageFolder, *, batch_size: int, num_workers: int | None = None
+) -> tuple[DataLoader, DataLoader]:
+    """Make a shuffled DataLoader of `train` and an ordered one of `test`."""
+    workers = images.default_num_workers() if num_workers is None else num_workers
+    options = {
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+    }
+    return (
+        DataLoader(train, batch_size, shuffle=True, **options),
+        DataLoader(test, batch_size, shuffle=False, **options),
+    )
+
+
+def load_splits(data: str | Path | None = None, *, seed: int = 0) -> Splits:
+    """Find a data set and split it into a training and a test part.
+
+    Args:
+        data: `pizza_steak_sushi` or `pizza_steak_sushi_20_percent` (downloaded to the clone's `data/` once), `sample`
+            (bundled); a folder with `train/` and `test/`; a folder of class folders, split 80/20, stratified; or a
+            zip of either. None takes the photos of `pizza_steak_sushi`, or the sample where they cannot be had.
+        seed: of the 80/20 split.
+
+    Raises:
+        InputError: what was named cannot be had or used.
+    """
+    if data is None:
+        return _default_splits(seed)
+    name = str(data)
+    if name in DOWNLOADS:
+        return _split(_download(name), name, "photos", seed)
+    if name == SAMPLE:
+        return _split(DATA_FOLDER / SAMPLE, name, "the bundled sample of rendered images", seed)
+    path = Path(data)
+    if path.is_dir():
+        return _split(path, path.resolve().name, f"the folder {path}", seed)
+    if path.is_file():
+        return _split(_unpack(path), path.stem, f"the zip {path}", seed)
+    known = ", ".join([*DOWNLOADS, SAMPLE])
+    raise InputError(f"Data {name!r}: no such folder or zip, nor one of {known}")
+
+
+def augment(transform: Callable) -> Callable:
+    """Return a random training variant of a `weights.transforms()`: crops, mirroring and colour, then the same scale.
+
+    Raises:
+        InputError: the transform is not one of torchvision's for image classification.
+    """
+    try:
+        size, mean, std, interpolation = transform.crop_size, transform.mean, transform.std, transform.interpolation
+    except AttributeError as error:
+        raise InputError("Augmentation needs the transform that comes with a model's weights") from error
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size * 2 if len(size) == 1 else size, scale=(0.35, 1), interpolation=interpolation),
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(mean, std),
+        ]
+    )
+
+
+def _default_splits(seed: int) -> Splits:
+    if not (DATA_FOLDER / DEFAULT).is_dir():
+        try:
+            _download(DEFAULT)
+        except InputError as error:
+            reason = "offline" if download.is_offline() else f"the photos cannot be had: {error}"
+            return _split(DATA_FOLDER / SAMPLE, SAMPLE, f"the bundled sample of rendered images ({reason})", seed)
+    return _split(DATA_FOLDER / DEFAULT, DEFAULT, "photos", seed)
+
+
+def _download(name: str) -> Path:
+    """Return the folder of a named data set, downloaded if it is not there."""
+    folder = DATA_FOLDER / name
+    if folder.is_dir():
+        return folder
+    url, git_blob_id = DOWNLOADS[name]
+    if not download.is_reachable(url):
+        why = "GOING_MODULAR_OFFLINE is set" if download.is_offline() else f"{url} cannot be reached"
+        raise InputError(
+            f"Data {name!r}: {why}; get that zip elsewhere and pass it as data, or use the data '{SAMPLE}'"
+        )
+    archive = download.download(url, DATA_FOLDER / f"{name}.zip", git_blob_id=git_blob_id, description=name)
+    download.unpack(archive, folder)
+    archive.unlink(missing_ok=True)
+    return folder
+
+
+def _unpack(archive: Path) -> Path:
+    """Return the folder of a zip's contents, unpacked once for each content."""
+    with archive.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = download.cache_folder() / "datasets" / f"{archive.stem}-{content[:12]}"
+    return download.unpack(archive, folder)
+
+
+def _split(folder: Path, name: str, origin: str, seed: int) -> Splits:
+    folder = content_root(folder)
+    subfolders = {path.name for path in visible_folders(folder)}
+    if {"train", "test"} <= subfolders:
+        train, test = pair(folder / "train", folder / "test")
+        return Splits(name, train, test, origin)
+    if subfolders & {"train", "test"} and len(subfolders) <= 2:
+        raise InputError(f"Data {str(folder)!r} has {', '.join(sorted(subfolders))}/ but not both train/ and test/")
+    everything = ImageFolder(folder)
+    return Splits(name, *stratified_split(everything, seed=seed), origin)

@@ -1,0 +1,202 @@
+"""The training loop: train a step or an epoch, test, repeat.
+
+It trains a whole model on images and a head on cached features alike; see notebook 03 for why both give the same head.
+"""
+
+import math
+import random
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from going_modular.errors import InputError
+
+Results = dict[str, list[float]]
+
+
+def train_step(
+    model: nn.Module,
+    dataloader: DataLoader,
+    loss_fn: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device | str,
+    *,
+    autocast_dtype: torch.dtype | None = None,
+) -> tuple[float, float]:
+    """Train for one epoch.
+
+    Only modules in which something learns are put in training mode: frozen BatchNorm keeps its statistics, frozen
+    Dropout and StochasticDepth stay inactive.
+
+    Args:
+        model: maps a batch (B, ...) to logits (B, C).
+        dataloader: yields (batch, labels), labels (B,) of type int64.
+        loss_fn: maps logits and labels to a scalar: the mean over the batch, or the sum if its `reduction` says so.
+        optimizer: over the parameters that learn.
+        device: where the model is; batches are moved there.
+        autocast_dtype: run the forward pass in mixed precision of this type, such as `torch.bfloat16`.
+
+    Returns:
+        The loss and the accuracy (in [0, 1]) over the epoch's samples, each measured before the update it led to.
+
+    Raises:
+        InputError: the DataLoader is empty, or the loss is not finite.
+    """
+    _train_what_learns(model)
+    totals = _Totals(device)
+    for batch, labels in dataloader:
+        batch, labels = _to(batch, device), _to(labels, device)
+        with _autocast(device, autocast_dtype):
+            logits = model(batch)
+            loss = loss_fn(logits, labels)
+
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+        totals.add(loss, logits, labels, loss_fn)
+    return totals.means("training")
+
+
+def test_step(
+    model: nn.Module,
+    dataloader: DataLoader,
+    loss_fn: nn.Module,
+    device: torch.device | str,
+    *,
+    autocast_dtype: torch.dtype | None = None,
+) -> tuple[float, float]:
+    """Measure loss and accuracy over a DataLoader, in eval mode and without gradients.
+
+    Arguments, returns and errors are those of `train_step`. The model is left in eval mode.
+    """
+    model.eval()
+    totals = _Totals(device)
+    with torch.inference_mode():
+        for batch, labels in dataloader:
+            batch, labels = _to(batch, device), _to(labels, device)
+            with _autocast(device, autocast_dtype):
+                logits = model(batch)
+                loss = loss_fn(logits, labels)
+
+            totals.add(loss, logits, labels, loss_fn)
+    return totals.means("test")
+
+
+test_step.__test__ = False  # pytest would collect it where it is imported
+
+
+def train(
+    model: nn.Module,
+    train_dataloader: DataLoader,
+    test_dataloader: DataLoader,
+    optimizer: torch.optim.Optimizer,
+    loss_fn: nn.Module,
+    epochs: int,
+    device: torch.device | str,
+    *,
+    autocast_dtype: torch.dtype | None = None,
+    progress: bool = True,
+    on_epoch_end: Callable[[Results], None] | None = None,
+) -> Results:
+    """Train for some epochs, testing after each; the last epoch's weights are kept.
+
+    Args:
+        model: moved to `device`; the other arguments are those of `train_step`.
+        train_dataloader: what is learned from.
+        test_dataloader: for the curves alone: nothing is chosen by it.
+        optimizer: over the parameters that learn.
+        loss_fn: as for `train_step`.
+        epochs: how many, at least 1.
+        device: where to train.
+        autocast_dtype: as for `train_step`.
+        progress: show a bar and print a line an epoch; the result is the same without.
+        on_epoch_end: called after each epoch with the results so far.
+
+    Returns:
+        A list with a value an epoch under each of `train_loss`, `train_acc`, `test_loss` and `test_acc`.
+
+    Raises:
+        InputError: an empty DataLoader, or a loss that is not finite.
+    """
+    model.to(device)
+    results: Results = {"train_loss": [], "train_acc": [], "test_loss": [], "test_acc": []}
+    for epoch in tqdm(range(1, epochs + 1), desc="Epochs", unit="epoch", disable=not progress):
+        train_loss, train_acc = train_step(
+            model, train_dataloader, loss_fn, optimizer, device, autocast_dtype=autocast_dtype
+        )
+        test_loss, test_acc = test_step(model, test_dataloader, loss_fn, device, autocast_dtype=autocast_dtype)
+
+        for values, value in zip(results.values(), (train_loss, train_acc, test_loss, test_acc), strict=True):
+            values.append(value)
+        if progress:
+            tqdm.write(
+                f"Epoch {epoch}/{epochs} | train_loss: {train_loss:.4f} | train_acc: {train_acc:.4f} | "
+                f"test_loss: {test_loss:.4f} | test_acc: {test_acc:.4f}"
+            )
+        if on_epoch_end:
+            on_epoch_end(results)
+    return results
+
+
+def set_seeds(seed: int) -> None:
+    """Seed Python, NumPy and torch, and with them DataLoader workers and shuffling."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+class _Totals:
+    """Sums over samples: averaging batch means would count a short last batch like a full one."""
+
+    def __init__(self, device: torch.device | str) -> None:
+        # float64 where the device has it; the sums leave the device once an epoch
+        dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
+        self.loss_sum, self.weight, self.correct = torch.zeros(3, device=device, dtype=dtype)
+        self.seen = 0
+
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, loss_fn: nn.Module) -> None:
+        weight = self._weight(labels, loss_fn)
+        self.loss_sum += loss.detach() * (1 if getattr(loss_fn, "reduction", "mean") == "sum" else weight)
+        self.weight += weight
+        self.correct += (logits.detach().argmax(dim=1) == labels).sum()
+        self.seen += len(labels)
+
+    @staticmethod
+    def _weight(labels: torch.Tensor, loss_fn: nn.Module) -> torch.Tensor | int:
+        """Return what the batch's mean was divided by: the samples, or the sum of their class weights."""
+        class_weights = getattr(loss_fn, "weight", None)
+        return len(labels) if class_weights is None else class_weights[labels].sum()
+
+    def means(self, what: str) -> tuple[float, float]:
+        if not self.seen:
+            raise InputError(f"The {what} DataLoader has no batch; give it samples, or a smaller batch_size")
+        loss = (self.loss_sum / self.weight).item()
+        if not math.isfinite(loss):
+            raise InputError(
+                f"The {what} loss became {loss}; lower the learning rate or look for odd values in the data"
+            )
+        return loss, self.correct.item() / self.seen
+
+
+def _train_what_learns(module: nn.Module) -> None:
+    """Put a module in training mode, save the parts all of whose parameters are frozen, with all they contain."""
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        module.eval()
+        return
+    module.training = True
+    for child in module.children():
+        _train_what_learns(child)
+
+
+def _to(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    return tensor.to(device, non_blocking=True)
+
+
+def _autocast(device: torch.device | str, dtype: torch.dtype | None) -> torch.autocast:
+    return torch.autocast(torch.device(device).type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)

@@ -1,0 +1,259 @@
+"""Run the frozen backbone once: features in memory, and on disk for the next run.
+
+    train_features = extract(model, train_dataset, device=device)
+    engine.train(model_builder.head(model), DataLoader(train_features, 32, shuffle=True), ...)
+
+A frozen backbone gives the same features for the same image every epoch, so that the head can train on features that
+were computed once. Nothing random may stand before them: augmentation needs the usual loop.
+"""
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset, default_collate
+from torchvision.datasets import DatasetFolder
+from tqdm import tqdm
+
+from going_modular import download, images, model_builder
+from going_modular.errors import InputError
+from going_modular.feature_store import FeatureStore, hash_files, save_or_warn
+
+CPU_BATCH = 8  # activations of more images than this leave the processor's caches
+GPU_BATCH = 64
+
+_Batch = tuple[list[int], np.ndarray, list[int], list[str]]  # indices, features, labels, messages
+
+
+def extract(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    device: torch.device | str = "cpu",
+    precision: str = "auto",
+    cache: bool | Path = True,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> TensorDataset:
+    """Run the backbone of a model once over each image of a data set.
+
+    On a CPU each worker process decodes images and computes, on a core of its own; on a GPU workers decode while it
+    computes. Interrupted or stopped by an unreadable image, it keeps on disk what it finished.
+
+    Args:
+        model: a classifier as `model_builder.create_model` returns it; moved to `device`. Its head is not used.
+        dataset: items (image (3, H, W), label), without any randomness; Subset and ConcatDataset of such are fine.
+        device: where to compute.
+        precision: `fp32`, `bf16`, or `auto`: see `resolve_precision`.
+        cache: keep features in this folder (True: in the platform's cache folder) and read them from there. Features
+            are found by the image file's contents, the backbone's weights, the transform and the precision; data sets
+            other than image folders are not kept.
+        num_workers: processes; by default one a core where they can be forked, else none.
+        progress: show a bar.
+
+    Returns:
+        Features (N, D), float32, and labels (N,), int64, in the order of the data set, on the CPU.
+
+    Raises:
+        InputError: a random transform, unreadable images (all are named), or nothing in the data set.
+    """
+    if not len(dataset):
+        raise InputError("The data set is empty: there is nothing to extract features from")
+    _refuse_randomness(dataset)
+    precision = resolve_precision(precision, device)
+    trunk = model_builder.backbone(model.to(device)).eval().to(memory_format=torch.channels_last)
+    features = torch.empty(len(dataset), model_builder.feature_width(model))
+    labels = torch.empty(len(dataset), dtype=torch.int64)
+
+    done = np.zeros(len(dataset), dtype=bool)
+    samples = _image_files(dataset) if cache else None
+    store = _open_store(cache, dataset, trunk, f"{precision} {torch.device(device).type}") if samples else None
+    if store:
+        hashes = hash_files([path for path, _ in samples])
+        labels[:] = torch.tensor([label for _, label in samples])
+        done = store.read(hashes, features)
+
+    missing = np.flatnonzero(~done)
+    if num_workers is None:  # a few images are read before processes have started
+        num_workers = images.default_num_workers() if len(missing) > 4 * CPU_BATCH else 0
+    batches = _compute(trunk, Subset(dataset, missing), device, precision, num_workers)
+    try:
+        _collect(batches, missing, features, labels, done, progress)
+    finally:
+        if store and (new := [i for i in missing if done[i] and hashes[i]]):
+            save_or_warn(store, [hashes[i] for i in new], features[new])
+    return TensorDataset(features, labels)
+
+
+def resolve_precision(precision: str, device: torch.device | str) -> str:
+    """Return `fp32` or `bf16`; `auto` is bf16 where the device multiplies it natively, else fp32.
+
+    Features in bf16 differ from fp32's in the third digit; the accuracy of a head trained on them does not (see
+    `benchmarks/`).
+
+    Raises:
+        InputError: not one of `auto`, `fp32`, `bf16`.
+    """
+    if precision in ("fp32", "bf16"):
+        return precision
+    if precision != "auto":
+        raise InputError(f"Unknown precision {precision!r}; choose auto, fp32 or bf16")
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if kind == "cpu":
+        able = torch.cpu.get_capabilities()
+        return "bf16" if any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16")) else "fp32"
+    return "fp32"
+
+
+def _collect(
+    batches: Iterator[_Batch],
+    missing: np.ndarray,
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    done: np.ndarray,
+    progress: bool,
+) -> None:
+    """Write batches of features into their rows."""
+    unreadable: list[str] = []
+    with tqdm(total=len(missing), desc="Features", unit="image", disable=not progress or not len(missing)) as bar:
+        for indices, values, batch_labels, messages in batches:
+            rows = missing[indices]
+            features[rows] = torch.from_numpy(values)
+            labels[rows] = torch.tensor(batch_labels, dtype=torch.int64)
+            done[rows] = True
+            unreadable += messages
+            bar.update(len(indices) + len(messages))
+    if unreadable:
+        raise InputError(f"{len(unreadable)} unreadable: {'; '.join(unreadable)}")
+
+
+def _compute(
+    trunk: nn.Module, dataset: Subset, device: torch.device | str, precision: str, num_workers: int
+) -> Iterator[_Batch]:
+    """Yield batches of features, in any number of processes."""
+    if not len(dataset):
+        return
+    on_cpu = torch.device(device).type == "cpu"
+    forward = partial(_forward, trunk=trunk, device=device, precision=precision)
+    loader = DataLoader(
+        _Reader(dataset),
+        CPU_BATCH if on_cpu else GPU_BATCH,
+        num_workers=num_workers,
+        # on a CPU the workers compute, too: a core each, nothing to hand over but features
+        collate_fn=forward if on_cpu else _gather,
+        # a generator of its own: the base seed of workers must not come out of the one that training uses
+        generator=torch.Generator(),
+    )
+    for batch in loader:
+        yield batch if on_cpu else forward(batch)
+
+
+class _Reader(Dataset):
+    """Items (index, image, label), or (index, message) where the image cannot be read."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple:
+        try:
+            image, label = self.dataset[index]
+        except (InputError, OSError) as error:
+            return index, " ".join(str(error).split())
+        return index, image, int(label)
+
+
+def _gather(items: Sequence[tuple]) -> tuple[list[int], torch.Tensor, list[int], list[str]]:
+    good = [item for item in items if len(item) == 3]
+    images = default_collate([image for _, image, _ in good]) if good else torch.empty(0)
+    return (
+        [index for index, _, _ in good],
+        images,
+        [label for _, _, label in good],
+        [item[1] for item in items if len(item) == 2],
+    )
+
+
+@torch.inference_mode()
+def _forward(items: Sequence[tuple], *, trunk: nn.Module, device: torch.device | str, precision: str) -> _Batch:
+    """Turn items, or what `_gather` made of them, into features as NumPy: small, and free of inference mode."""
+    indices, images, labels, messages = items if isinstance(items, tuple) else _gather(items)
+    if not indices:
+        return indices, np.empty((0, 0), dtype=np.float32), labels, messages
+    images = images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        values = trunk(images).flatten(1)  # (B, D)
+    return indices, values.float().cpu().numpy(), labels, messages
+
+
+def _leaves(dataset: Dataset) -> list[Dataset]:
+    """Return the data sets behind any Subset and ConcatDataset."""
+    if isinstance(dataset, Subset):
+        return _leaves(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        return [leaf for part in dataset.datasets for leaf in _leaves(part)]
+    return [dataset]
+
+
+def _image_files(dataset: Dataset) -> list[tuple[str, int]] | None:
+    """Return (path, label) of each item, or None where items do not come straight from image files."""
+    if isinstance(dataset, Subset):
+        samples = _image_files(dataset.dataset)
+        return samples and [samples[i] for i in dataset.indices]
+    if isinstance(dataset, ConcatDataset):
+        parts = [_image_files(part) for part in dataset.datasets]
+        return None if None in parts else [sample for part in parts for sample in part]
+    plain = isinstance(dataset, DatasetFolder) and type(dataset).__getitem__ is DatasetFolder.__getitem__
+    return dataset.samples if plain and dataset.transform and dataset.target_transform is None else None
+
+
+def _probe_image() -> Image.Image:
+    """Return an image that any change of a transform's settings shows in."""
+    noise = np.random.default_rng(0).integers(0, 256, (301, 257, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def _random_states() -> tuple:
+    _, key, position, *_ = np.random.get_state()
+    return random.getstate(), (key.tobytes(), position), torch.get_rng_state().numpy().tobytes()
+
+
+def _refuse_randomness(dataset: Dataset) -> None:
+    """Raise where a transform draws random numbers: its features would be one draw, kept for ever."""
+    for transform in {id(t): t for leaf in _leaves(dataset) if (t := getattr(leaf, "transform", None))}.values():
+        before = _random_states()
+        first, second = (torch.as_tensor(transform(_probe_image())) for _ in range(2))
+        if before != _random_states() or not torch.equal(first, second):
+            raise InputError(
+                f"The transform is random ({' '.join(repr(transform).split())[:80]}...): features can be cached "
+                "for a fixed one only; use weights.transforms(), or the usual loop for augmentation"
+            )
+
+
+def _open_store(cache: bool | Path, dataset: Dataset, trunk: nn.Module, computed: str) -> FeatureStore | None:
+    """Return the store for this backbone, transform and precision, or None where there are several transforms."""
+    readings = {
+        f"{leaf.loader.__module__}.{leaf.loader.__qualname__} {leaf.transform!r} ".encode()
+        + torch.as_tensor(leaf.transform(_probe_image())).numpy().tobytes()
+        for leaf in _leaves(dataset)
+    }
+    if len(readings) > 1:
+        return None
+    key = hashlib.sha256(*readings)
+    key.update(f"{computed} {torch.__version__} {torchvision.__version__} {PIL.__version__} {trunk!r}".encode())
+    for tensor in trunk.state_dict().values():
+        key.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    folder = download.cache_folder() / "features" if cache is True else Path(cache)
+    return FeatureStore(folder / key.hexdigest()[:32])

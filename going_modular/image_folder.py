@@ -1,0 +1,103 @@
+"""Image folders: a folder a class, checked, paired and split."""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sklearn.model_selection import train_test_split
+from torchvision import datasets
+
+from going_modular import images
+from going_modular.errors import InputError
+
+TEST_SHARE = 0.2  # of the images, where a data set brings no split of its own
+
+
+class ImageFolder(datasets.ImageFolder):
+    """Labelled images, a folder a class, each opened upright as RGB whatever its format.
+
+    An item is (image, label): a PIL image, or what `transform` makes of it, and the class's index in `classes`.
+
+    Raises:
+        InputError: a class folder without images, or fewer than two classes.
+    """
+
+    def __init__(self, root: str | Path, transform: Callable | None = None) -> None:
+        try:
+            super().__init__(
+                str(root), transform=transform, loader=images.open_image, is_valid_file=images.is_image_file
+            )
+        except FileNotFoundError as error:
+            raise InputError(f"Data {str(root)!r}: {_empty_classes(Path(root))}") from error
+        if len(self.classes) < 2:
+            raise InputError(f"Data {str(root)!r} has one class only, {self.classes[0]!r}; a classifier needs two")
+
+    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
+        """Return the class names, sorted, and their indices; hidden folders are no classes."""
+        names = [folder.name for folder in visible_folders(Path(directory))]
+        if not names:
+            raise FileNotFoundError(f"no class folders in {directory}")
+        return names, {name: index for index, name in enumerate(names)}
+
+    def subset(self, indices: Sequence[int]) -> "ImageFolder":
+        """Return a data set of its own with these images only; its transform can be another."""
+        part = copy.copy(self)
+        part.samples = part.imgs = [self.samples[i] for i in indices]
+        part.targets = [self.targets[i] for i in indices]
+        return part
+
+
+def pair(train_dir: Path, test_dir: Path) -> tuple[ImageFolder, ImageFolder]:
+    """Open a training and a test folder that must have the same classes.
+
+    Raises:
+        InputError: a folder cannot be used, or the classes differ.
+    """
+    for folder in (train_dir, test_dir):
+        if not folder.is_dir():
+            raise InputError(f"Data {str(folder)!r}: no such folder")
+    train_classes, test_classes = ({p.name for p in visible_folders(d)} for d in (train_dir, test_dir))
+    if train_classes != test_classes:
+        sides = [("train", train_classes - test_classes), ("test", test_classes - train_classes)]
+        differences = "; ".join(f"only in {side}: {', '.join(sorted(names))}" for side, names in sides if names)
+        raise InputError(f"Data {str(train_dir.parent)!r}: the classes of train and test differ ({differences})")
+    return ImageFolder(train_dir), ImageFolder(test_dir)
+
+
+def stratified_split(everything: ImageFolder, *, seed: int) -> tuple[ImageFolder, ImageFolder]:
+    """Split a data set 80/20 into training and test images, every class in the same proportion.
+
+    Raises:
+        InputError: a class has fewer than two images.
+    """
+    counts = Counter(everything.targets)
+    scarce = [everything.classes[label] for label, count in sorted(counts.items()) if count < 2]
+    if scarce:
+        raise InputError(f"Data {everything.root!r}: one image only in {', '.join(scarce)}; a split needs two a class")
+    test_size = max(round(TEST_SHARE * len(everything)), len(everything.classes))
+    train, test = train_test_split(
+        range(len(everything)), test_size=test_size, stratify=everything.targets, random_state=seed
+    )
+    return everything.subset(sorted(train)), everything.subset(sorted(test))
+
+
+def content_root(folder: Path) -> Path:
+    """Step into a lone folder that holds the data set's folders, as zips often have one."""
+    while len(inner := visible_folders(folder)) == 1 and visible_folders(inner[0]):
+        folder = inner[0]
+    return folder
+
+
+def visible_folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted, without hidden ones and `__MACOSX`."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+
+
+def _empty_classes(folder: Path) -> str:
+    empty = [
+        path.name for path in visible_folders(folder) if not any(images.is_image_file(file) for file in path.rglob("*"))
+    ]
+    if empty:
+        return f"no images in the class folder {', '.join(empty)}; add some or remove it"
+    return "no class folders; put the images of each class into a folder of the class's name"

@@ -1,0 +1,218 @@
+"""Build a classifier by name: a frozen, pretrained backbone with its transform, and a new head.
+
+model, transform = create_model("efficientnet_b0", num_classes=3)
+head(model)      # the part that trains, a module like any other
+backbone(model)  # the part that does not: images in, features out
+"""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models import WeightsEnum
+
+from going_modular import weights as pretrained
+from going_modular.efficientnet_lite import efficientnet_lite0
+from going_modular.errors import InputError
+
+
+def create_model(
+    name: str, num_classes: int, *, weights: str | Path | None = "DEFAULT"
+) -> tuple[nn.Module, Callable[..., torch.Tensor]]:
+    """Build a classifier whose backbone is pretrained and frozen and whose head is new.
+
+    Args:
+        name: a torchvision classifier that ends in a Linear, or `efficientnet_lite0`.
+        num_classes: the width of the new head, at least 1.
+        weights: a torchvision weights name (`DEFAULT`, `IMAGENET1K_V1`, ...), downloaded to torch's hub folder if it is
+            not there; the path of a local file of this model's weights; or None for random weights.
+
+    Returns:
+        The model in eval mode, mapping images (B, 3, H, W) to logits (B, num_classes), and the transform that
+        its weights were trained with, mapping a PIL image to a float tensor (3, H, W). The transform of a local
+        file, or of random weights, is that of the model's DEFAULT weights.
+
+    Raises:
+        InputError: unknown name, no Linear at the end, unknown weights, weights that do not fit or cannot be had.
+    """
+    entry = pretrained.entry(name, weights)
+    tensors = None if weights is None else pretrained.state_dict(name, weights)
+    return assemble(name, num_classes, entry, tensors), entry.transforms()
+
+
+def assemble(
+    name: str, num_classes: int, entry: WeightsEnum, tensors: dict[str, torch.Tensor] | None = None
+) -> nn.Module:
+    """Build a frozen model with a new head, of the shape that `entry` asks for, in eval mode.
+
+    Args:
+        name: as for `create_model`.
+        num_classes: as for `create_model`.
+        entry: torchvision's description of the weights; it fixes the image size of a ViT.
+        tensors: the ImageNet classifier's weights; None leaves them random.
+
+    Raises:
+        InputError: no Linear at the end, or tensors that do not fit.
+    """
+    if num_classes < 1:
+        raise InputError(f"num_classes is {num_classes}; a classifier needs at least 1")
+    model = _build(name, entry)
+    if tensors is not None:
+        pretrained.load(model, tensors, name)
+    _drop_auxiliary_heads(model)
+    _replace_head(model, name, num_classes)
+    return model.eval()
+
+
+def first_available(*names: str) -> str:
+    """Return the first model whose default weights can be had here, and print which and why.
+
+    Weights can be had if they are installed, already in torch's hub folder, or their server answers.
+
+    Raises:
+        InputError: none of them can be had.
+    """
+    passed = []
+    for name in names:
+        if reason := pretrained.availability(name):
+            print("; ".join([f"Backbone: {name}, {reason}", *passed]))
+            return name
+        passed.append(f"{name} has no weights here and their server cannot be reached")
+    raise InputError(f"No pretrained weights for {', '.join(names)}: go online once, or pass a local file as weights")
+
+
+def head(model: nn.Module) -> nn.Module:
+    """Return the head: the last Linear with the Dropout right before it, if there is one.
+
+    The modules are the model's own: training the head trains the model. It maps features (B, D) to logits
+    (B, num_classes).
+    """
+    slots = _head_slots(model)
+    modules = [getattr(parent, name) for parent, name in slots]
+    if len(modules) == 1:
+        return modules[0]
+    parent = slots[0][0]
+    return parent if len(parent) == len(modules) else parent[-len(modules) :]
+
+
+def backbone(model: nn.Module) -> nn.Module:
+    """Return the model without its head: images (B, 3, H, W) to features (B, D).
+
+    The copy shares every parameter and buffer with `model`, which stays as it is.
+    """
+    shared = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
+    trunk = copy.deepcopy(model, shared)
+    for parent, name in _head_slots(trunk):
+        setattr(parent, name, nn.Identity())
+    return trunk
+
+
+@torch.inference_mode()
+def logits(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """Return the logits (N, C), on the CPU, that the model's head in eval mode gives features (N, D)."""
+    device = next(model.parameters()).device
+    return head(model).eval()(features.to(device)).float().cpu()
+
+
+def num_classes(model: nn.Module) -> int:
+    """Return the number of classes, the width of the head."""
+    parent, name = _head_slots(model)[-1]
+    return getattr(parent, name).out_features
+
+
+def feature_width(model: nn.Module) -> int:
+    """Return D, the number of features that the head takes."""
+    parent, name = _head_slots(model)[-1]
+    return getattr(parent, name).in_features
+
+
+class TinyVGG(nn.Module):
+    """A small convolutional network to train from scratch: the baseline that transfer learning beats.
+
+    Two blocks of two unpadded 3x3 convolutions and a 2x2 pool, then a Linear; 8,083 parameters with 10 hidden units and
+    3 classes at 64 px. After CNN Explainer (Wang et al., 2020, https://poloclub.github.io/cnn-explainer/).
+
+    Args:
+        in_channels: 3 for colour images.
+        hidden_units: channels of every convolution.
+        num_classes: the width of the output.
+        image_size: the side of the square images, in pixels, at least 16.
+    """
+
+    def __init__(self, in_channels: int, hidden_units: int, num_classes: int, *, image_size: int = 64) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(self._block(in_channels, hidden_units), self._block(hidden_units, hidden_units))
+        side = image_size
+        for _ in self.blocks:
+            side = (side - 4) // 2  # two unpadded 3x3 convolutions take 4 pixels, the pool halves
+        if side < 1:
+            raise InputError(f"image_size is {image_size}; TinyVGG needs at least 16 pixels")
+        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(hidden_units * side * side, num_classes))
+
+    @staticmethod
+    def _block(in_channels: int, out_channels: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, kernel_size=3),
+            nn.ReLU(),
+            nn.Conv2d(out_channels, out_channels, kernel_size=3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (B, in_channels, image_size, image_size) to logits (B, num_classes)."""
+        return self.classifier(self.blocks(images))
+
+
+def _build(name: str, entry: WeightsEnum) -> nn.Module:
+    """Build the ImageNet classifier with random weights."""
+    if name == pretrained.LITE0:
+        return efficientnet_lite0()
+    options = {}
+    if name.startswith("vit_"):  # the position embedding has the size of the images that the weights want
+        options["image_size"] = entry.meta["min_size"][0]
+    if name in ("googlenet", "inception_v3"):
+        options |= {"init_weights": False, "transform_input": True}
+    return torchvision.models.get_model(name, weights=None, **options)
+
+
+def _drop_auxiliary_heads(model: nn.Module) -> None:
+    """Drop GoogLeNet's and Inception's second classifiers: with them the output is not one tensor."""
+    if getattr(model, "aux_logits", False):
+        model.aux_logits = False
+        for name in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(model, name):
+                setattr(model, name, None)
+
+
+def _head_slots(model: nn.Module) -> list[tuple[nn.Module, str]]:
+    """Return where the head's modules hang, as (parent, attribute): the Dropout if there is one, then the Linear."""
+    linears = [path for path, module in model.named_modules() if isinstance(module, nn.Linear) and path]
+    if not linears:
+        raise InputError(f"{type(model).__name__} has no Linear at its end: its head cannot be replaced")
+    parent_path, _, name = linears[-1].rpartition(".")
+    parent = model.get_submodule(parent_path)
+    children = list(parent.named_children())
+    position = [child_name for child_name, _ in children].index(name)
+    if isinstance(parent, nn.Sequential) and position and isinstance(children[position - 1][1], nn.Dropout):
+        return [(parent, children[position - 1][0]), (parent, name)]
+    return [(parent, name)]
+
+
+def _replace_head(model: nn.Module, name: str, num_classes: int) -> None:
+    """Freeze the model and put a new head in place of its old one; only the new head trains."""
+    try:
+        slots = _head_slots(model)
+    except InputError as error:
+        raise InputError(f"{name} has no Linear at its end: choose another model, such as resnet18") from error
+    model.requires_grad_(False)
+    for parent, attribute in slots:
+        old = getattr(parent, attribute)
+        if isinstance(old, nn.Dropout):
+            # in place, Dropout would overwrite cached features through their views
+            setattr(parent, attribute, nn.Dropout(old.p, inplace=False))
+        else:
+            setattr(parent, attribute, nn.Linear(old.in_features, num_classes, bias=old.bias is not None))

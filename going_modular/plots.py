@@ -1,0 +1,184 @@
+"""Every figure of the course; each function returns a matplotlib Figure and leaves showing and saving to others."""
+
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from PIL import Image
+
+from going_modular.errors import InputError
+
+CURVES_SIZE = (10, 4)  # inches
+RIGHT, WRONG = "#1b7f4b", "#b3261e"  # told apart by the colour-blind, too: the title says which
+
+
+def loss_curves(results: dict[str, list[float]]) -> Figure:
+    """Draw loss and accuracy against epochs, training and test.
+
+    Args:
+        results: `train_loss`, `train_acc`, `test_loss`, `test_acc`, a value an epoch each, as `engine.train` returns.
+    """
+    figure = Figure(figsize=CURVES_SIZE, layout="constrained")
+    _draw_loss_curves(figure, results)
+    return figure
+
+
+def plot_loss_curves(results: dict[str, list[float]]) -> None:
+    """Draw `loss_curves` and show them, in a notebook or a window."""
+    from matplotlib import pyplot as plt
+
+    _draw_loss_curves(plt.figure(figsize=CURVES_SIZE, layout="constrained"), results)
+    plt.show()
+
+
+def prediction_grid(
+    images: Sequence[Image.Image],
+    predicted: Sequence[str],
+    probabilities: Sequence[float],
+    true: Sequence[str] | None = None,
+    *,
+    columns: int = 4,
+) -> Figure:
+    """Draw images with the predicted class and its probability, and the true class where it is known.
+
+    Args:
+        images: upright RGB images of any size.
+        predicted: a class name an image.
+        probabilities: of the predicted class, in [0, 1].
+        true: a class name an image.
+        columns: images a row.
+    """
+    rows = -(-len(images) // columns)
+    shown = drawable([*predicted, *(true or [])])
+    with mpl.rc_context({"font.family": fonts_for(shown.values())}):
+        figure = Figure(figsize=(2.6 * columns, 2.9 * rows), layout="constrained")
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for ax in axes:
+            ax.axis("off")
+        for i, (ax, image) in enumerate(zip(axes, images, strict=False)):
+            ax.imshow(square(image))
+            title = f"{shown[predicted[i]]} ({probabilities[i]:.2f})"
+            if true is None:
+                ax.set_title(title, fontsize=10)
+            elif predicted[i] == true[i]:
+                ax.set_title(f"{title}, right", fontsize=10, color=RIGHT)
+            else:
+                ax.set_title(f"{title}\nwrong: {shown[true[i]]}", fontsize=10, color=WRONG)
+    return figure
+
+
+def confusion_matrix(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
+    """Draw a confusion matrix: counts, each row (a true class) shaded by its shares.
+
+    Args:
+        matrix: C rows of C counts, rows the true classes, columns the predicted ones.
+        class_names: C names.
+    """
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shown = drawable(class_names)
+    labels = [shown[name] for name in class_names]
+    side = 2 + 0.7 * len(labels)
+    with mpl.rc_context({"font.family": fonts_for(labels)}):
+        figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+        axes = figure.subplots()
+        picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=colour)
+        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set(xlabel="predicted", ylabel="true")
+        figure.colorbar(picture, label="share of the true class", shrink=0.8)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    png = BytesIO()
+    figure.savefig(png, format="png", dpi=120)
+    temporary = path.with_name(f"{path.name}.part")
+    try:
+        temporary.write_bytes(png.getvalue())
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"Cannot write {str(path)!r}: {error.strerror or error}; name another folder") from error
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+def _draw_loss_curves(figure: Figure, results: dict[str, list[float]]) -> None:
+    epochs = range(1, len(results["train_loss"]) + 1)
+    for axes, quantity, label in zip(figure.subplots(1, 2), ("loss", "acc"), ("loss", "accuracy"), strict=True):
+        for part, style in (("train", "o-"), ("test", "s--")):
+            axes.plot(epochs, results[f"{part}_{quantity}"], style, markersize=4, label=part)
+        axes.set(title=label.capitalize(), xlabel="epoch", ylabel=label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+
+
+def square(image: Image.Image, side: int = 256) -> Image.Image:
+    """Return the whole image scaled onto a white square of `side` pixels."""
+    image = image.copy()
+    image.thumbnail((side, side))
+    canvas = Image.new("RGB", (side, side), "white")
+    canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return canvas
+
+
+def fonts_for(texts: Sequence[str]) -> list[str]:
+    """Return the font families to draw texts in: the usual one, and others for characters that it lacks."""
+    usual = mpl.rcParams["font.family"]
+    extra = {family for text in texts for c in text if not _is_usual(c) and (family := _family_with(c))}
+    return [*usual, *sorted(extra)]
+
+
+def drawable(names: Sequence[str]) -> dict[str, str]:
+    """Map each name to what can be drawn of it: itself, with U+5BFF and the like for what no installed font has."""
+    drawn = {}
+    for name in dict.fromkeys(names):
+        lacking = {c for c in name if not _is_usual(c) and _family_with(c) is None}
+        drawn[name] = "".join(f" U+{ord(c):04X}" if c in lacking else c for c in name).strip()
+        if lacking:
+            warnings.warn(
+                f"No font here has all characters of {name!r}, drawn as {drawn[name]!r}; "
+                "install one that has them, such as Noto Sans CJK",
+                stacklevel=3,
+            )
+    return drawn
+
+
+@cache
+def _characters(path: str) -> frozenset[int]:
+    return frozenset(FT2Font(path).get_charmap())
+
+
+def _is_usual(character: str) -> bool:
+    usual = font_manager.FontProperties(family=mpl.rcParams["font.family"])
+    return character.isspace() or ord(character) in _characters(font_manager.findfont(usual))
+
+
+@cache
+def _family_with(character: str) -> str | None:
+    """Return a font family that has a character; sans-serif ones are asked first."""
+    fonts = sorted(font_manager.fontManager.ttflist, key=lambda font: ("Sans" not in font.name, font.name))
+    for font in fonts:
+        try:
+            if font.style == "normal" and ord(character) in _characters(font.fname):
+                return font.name
+        except (OSError, RuntimeError):  # a broken font file is no reason to stop
+            continue
+    return None

@@ -1,0 +1,235 @@
+"""Predict the class of images, from notebooks and from the command line.
+
+    python going_modular/predict.py photo.jpg                  # with the newest run's checkpoint
+    python going_modular/predict.py photos/ --json
+    python going_modular/predict.py photo.jpg --plot prediction.png --checkpoint runs/first/model.safetensors
+
+Imports of torch wait until they are needed, so that `--help` comes at once.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from going_modular import cli
+from going_modular.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from going_modular.checkpoint import Checkpoint
+
+MAX_PLOTTED = 64  # images in one figure
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says of an image."""
+
+    label: str
+    probability: float  # of `label`, in [0, 1]
+    probabilities: dict[str, float]  # of every class, summing to 1
+
+
+def predict(image: "str | Path | Image.Image", loaded: "Checkpoint") -> Prediction:
+    """Predict the class of one image.
+
+    Args:
+        image: a path, or an RGB PIL image.
+        loaded: what `checkpoint.load` returns.
+
+    Raises:
+        InputError: the image cannot be opened.
+    """
+    return predict_all([image], loaded)[0]
+
+
+def predict_all(
+    photos: "Sequence[str | Path | Image.Image]", loaded: "Checkpoint", *, progress: bool = False
+) -> list[Prediction]:
+    """Predict the class of images, in the precision that the head was trained in.
+
+    Raises:
+        InputError: images that cannot be opened; all are named.
+    """
+    from going_modular import features, model_builder
+
+    device = next(loaded.model.parameters()).device
+    extracted, _ = features.extract(
+        loaded.model,
+        _Photos(photos, loaded.transform),
+        device=device,
+        precision=loaded.precision,
+        cache=False,
+        progress=progress,
+    ).tensors
+    rows = model_builder.logits(loaded.model, extracted).softmax(dim=1).tolist()
+    return [_prediction(row, loaded.class_names) for row in rows]
+
+
+def pred_and_plot_image(
+    model: "torch.nn.Module",
+    class_names: list[str],
+    image_path: str | Path,
+    image_size: tuple[int, int] = (224, 224),
+    transform: Callable | None = None,
+    device: "torch.device | str | None" = None,
+) -> None:
+    """Predict the class of an image file, draw the image with the answer, and show it.
+
+    Args:
+        model: maps images (1, 3, H, W) to logits (1, C).
+        class_names: C names.
+        image_path: an image of any kind.
+        image_size: height and width to resize to, in pixels, where no transform is given.
+        transform: maps a PIL image to a tensor (3, H, W); by default it resizes to `image_size` and normalises with
+            ImageNet's mean and standard deviation.
+        device: where to compute; by default where the model is.
+
+    Raises:
+        InputError: the image cannot be opened.
+    """
+    import torch
+    from matplotlib import pyplot as plt
+
+    from going_modular import images, plots
+
+    image = images.open_image(image_path)
+    if transform is None:
+        transform = _imagenet_transform(image_size)
+    device = device if device is not None else next(model.parameters()).device
+    model.to(device).eval()
+    with torch.inference_mode():
+        logits = model(transform(image).unsqueeze(0).to(device))  # (1, 3, H, W) -> (1, C)
+    prediction = _prediction(logits.float().softmax(dim=1)[0].tolist(), class_names)
+
+    shown = plots.drawable([prediction.label])[prediction.label]
+    with plt.rc_context({"font.family": plots.fonts_for([shown])}):
+        plt.figure()
+        plt.imshow(image)
+        plt.title(f"Pred: {shown} | Prob: {prediction.probability:.3f}")
+        plt.axis("off")
+        plt.show()
+
+
+class _Photos:
+    """Images without labels, as a data set."""
+
+    def __init__(self, photos: "Sequence[str | Path | Image.Image]", transform: Callable) -> None:
+        self.photos = photos
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> tuple:
+        from going_modular import images
+
+        photo = self.photos[index]
+        image = images.open_image(photo) if isinstance(photo, str | Path) else photo.convert("RGB")
+        return self.transform(image), 0
+
+
+def _imagenet_transform(image_size: tuple[int, int]) -> Callable:
+    from torchvision import transforms
+
+    return transforms.Compose(
+        [
+            transforms.Resize(image_size),
+            transforms.ToTensor(),
+            transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
+        ]
+    )
+
+
+def _prediction(row: Sequence[float], class_names: Sequence[str]) -> Prediction:
+    best = max(range(len(row)), key=row.__getitem__)
+    return Prediction(class_names[best], row[best], dict(zip(class_names, row, strict=True)))
+
+
+def _parser() -> cli.ArgumentParser:
+    parser = cli.ArgumentParser(prog="predict.py", description="Predict the class of images.")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="a run's model.safetensors; None: the newest")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="the backbone's weights, where they are a local file"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--json", action="store_true", help="print one JSON list with the probability of every class")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help=f"draw the first {MAX_PLOTTED} images into this PNG")
+    return parser
+
+
+def _find_images(paths: Sequence[Path]) -> list[Path]:
+    """Return image files: those named, and those in the folders named, at any depth."""
+    from going_modular import images
+
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if images.is_image_file(file) and file.is_file())
+            if not inside:
+                raise InputError(f"Folder {str(path)!r} has no images; name a folder or files that are images")
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def _main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    paths = _find_images(options.images)
+    if options.plot:
+        cli.check_writable(options.plot.parent)
+    from going_modular import checkpoint, images, runs
+
+    file = options.checkpoint or runs.newest_checkpoint()
+    loaded = checkpoint.load(file, weights=options.weights, device=cli.choose_device(options.device))
+    problems: list[str] = []
+    try:
+        predictions = predict_all(paths, loaded, progress=len(paths) > 100)
+    except InputError:
+        problems = images.find_unreadable(paths)
+        paths = [path for path in paths if images.find_problem(path) is None]
+        predictions = predict_all(paths, loaded) if paths else []
+
+    _report(paths, predictions, as_json=options.json)
+    if options.plot and paths:
+        _plot(paths[:MAX_PLOTTED], predictions, options.plot)
+    if problems:
+        raise InputError("; ".join(problems))
+
+
+def _report(paths: Sequence[Path], predictions: Sequence[Prediction], *, as_json: bool) -> None:
+    if as_json:
+        rows = [{"path": str(path), **asdict(p)} for path, p in zip(paths, predictions, strict=True)]
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    for path, prediction in zip(paths, predictions, strict=True):
+        print(f"{path}\t{prediction.label}\t{prediction.probability:.3f}")
+
+
+def _plot(paths: Sequence[Path], predictions: Sequence[Prediction], file: Path) -> None:
+    from going_modular import images, plots
+
+    shown = predictions[: len(paths)]
+    figure = plots.prediction_grid(
+        [plots.square(images.open_image(path)) for path in paths],
+        [p.label for p in shown],
+        [p.probability for p in shown],
+        columns=min(4, len(paths)),
+    )
+    plots.save(figure, file)
+
+
+def main() -> None:
+    """Run the command."""
+    sys.exit(cli.run(_main, "predict.py"))
+
+
+if __name__ == "__main__":
+    main()

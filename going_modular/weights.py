@@ -1,0 +1,159 @@
+"""Pretrained weights by name or file: find them, fetch them, load them, describe them.
+
+A name is one of torchvision's (`DEFAULT`, `IMAGENET1K_V1`, ...); a file holds the ImageNet weights of one model, as a
+PyTorch or safetensors file of tensors. Nothing is unpickled but tensors.
+"""
+
+import difflib
+import hashlib
+import re
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models import WeightsEnum
+
+from going_modular import download
+from going_modular.efficientnet_lite import EfficientNetLite0Weights
+from going_modular.errors import InputError
+
+LITE0 = "efficientnet_lite0"
+# densenet121-a639ec97.pth and its like were saved when "norm1" was written "norm.1"
+_OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+
+
+def model_names() -> list[str]:
+    """Return the names that `create_model` looks up: torchvision's classifiers and `efficientnet_lite0`."""
+    return sorted([*torchvision.models.list_models(module=torchvision.models), LITE0])
+
+
+def entry(name: str, weights: str | Path | None) -> WeightsEnum:
+    """Return torchvision's entry for these weights; for a local file or None, the model's DEFAULT one.
+
+    Raises:
+        InputError: the model has no weights of that name and there is no such file.
+    """
+    _check_name(name)
+    entries = EfficientNetLite0Weights if name == LITE0 else torchvision.models.get_model_weights(name)
+    if weights is None or _is_file_name(name, weights):
+        return entries.DEFAULT
+    return entries[str(weights).rpartition(".")[2]]
+
+
+def state_dict(name: str, weights: str | Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of these weights, downloaded to torch's hub folder if they are not there.
+
+    Raises:
+        InputError: they cannot be had, or the file is not one of tensors alone.
+    """
+    if _is_file_name(name, weights):
+        return _read_file(Path(weights))
+    return _fetch(name, entry(name, weights))
+
+
+def load(model: nn.Module, tensors: object, name: str) -> None:
+    """Load the ImageNet weights of the model called `name` into it.
+
+    Raises:
+        InputError: names or shapes do not fit.
+    """
+    if not isinstance(tensors, dict):
+        raise InputError(f"Weights for {name}: the file holds a {type(tensors).__name__}, not a dict of tensors")
+    renamed = {_OLD_DENSENET_KEY.sub(r"\1\2.", str(key)): value for key, value in tensors.items()}
+    try:
+        model.load_state_dict(renamed)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        detail = " ".join(str(error).split())[:160]
+        raise InputError(f"Weights do not fit {name}: {detail}...; pass that model's ImageNet weights") from error
+
+
+def describe(name: str, weights: str | Path | None) -> str | dict[str, str] | None:
+    """Name the weights so that a checkpoint can ask for them again.
+
+    Returns:
+        The full name of torchvision's entry (never DEFAULT, which may change), `{"file": name, "sha256": hex}` for
+        a local file, or None for random weights.
+    """
+    if weights is None:
+        return None
+    if _is_file_name(name, weights):
+        return {"file": Path(weights).name, "sha256": file_sha256(Path(weights))}
+    return entry(name, weights).name
+
+
+def availability(name: str) -> str | None:
+    """Say in a few words why the model's default weights can be had here, or return None where they cannot."""
+    weights = entry(name, "DEFAULT")
+    if name == LITE0:
+        return "its ImageNet weights are installed"
+    if (path := hub_path(weights)).exists():
+        return f"its weights are in {path.parent}"
+    return "its weights can be downloaded" if download.is_reachable(weights.url) else None
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's contents, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_prefix(weights: WeightsEnum) -> str:
+    """Return the first hex digits of the SHA-256 of torchvision's file, which its name ends in."""
+    return hub_path(weights).stem.rpartition("-")[2]
+
+
+def hub_path(weights: WeightsEnum) -> Path:
+    """Return where torchvision looks for these weights before it downloads them."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+
+
+def _check_name(name: str) -> None:
+    if name not in (names := model_names()):
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+        raise InputError(
+            f"Unknown model {name!r}; " + (f"try one of {', '.join(close)}" if close else "see the README")
+        )
+
+
+def _is_file_name(name: str, weights: str | Path) -> bool:
+    """Tell a local file from a weights name; raise where it is neither."""
+    entries = EfficientNetLite0Weights if name == LITE0 else torchvision.models.get_model_weights(name)
+    if str(weights).rpartition(".")[2] in entries.__members__ and not Path(weights).is_file():
+        return False
+    if Path(weights).is_file():
+        return True
+    known = ", ".join(entries.__members__)
+    raise InputError(f"Weights {str(weights)!r}: no such file, and {name} has no weights of that name; it has {known}")
+
+
+def _fetch(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
+    """Read torchvision's weights from torch's hub folder, downloaded to it first if they are not there."""
+    if weights.url and not (path := hub_path(weights)).exists():
+        # torch.hub would wait for ever for a server that does not answer, and cannot resume
+        try:
+            if not download.is_reachable(weights.url):
+                raise InputError(f"The weights of {name} are not in {path.parent} and cannot be downloaded")
+            download.download(weights.url, path, sha256=sha256_prefix(weights), description=path.name)
+        except InputError as error:
+            raise InputError(
+                f"{error}; or get {weights.url} on another computer and pass the file as weights, "
+                f"or use the model {LITE0}, whose weights are installed"
+            ) from error
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # a damaged file raises nearly anything
+        raise InputError(f"Cannot read the weights of {name} in {hub_path(weights)}: delete that file") from error
+
+
+def _read_file(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or foreign file raises nearly anything
+        raise InputError(
+            f"Cannot read weights from {str(path)!r}: it must be a PyTorch or safetensors file of tensors alone"
+        ) from error

@@ -1,0 +1,59 @@
+"""What tests share: no network, a cache of their own, images to train on."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path_factory, monkeypatch):
+    """Keep every test off the network and out of the user's cache folders."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("GOING_MODULAR_OFFLINE", "1")
+    monkeypatch.setenv("GOING_MODULAR_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+
+
+@pytest.fixture
+def make_image(tmp_path):
+    """Return a function that writes an image of noise and returns its path."""
+
+    def make(name: str, *, size: tuple[int, int] = (80, 64), seed: int = 0) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_classes(make_image, tmp_path):
+    """Return a function that writes a folder of class folders and returns it."""
+
+    def make(folder: str, class_names: tuple[str, ...] = ("cat", "dog"), *, images: int = 6) -> Path:
+        for label, class_name in enumerate(class_names):
+            for i in range(images):
+                make_image(f"{folder}/{class_name}/{i}.png", seed=1000 * label + i)
+        return tmp_path / folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """Return the zip of real photos, which is not part of the repository.
+
+    It is looked for at GOING_MODULAR_PHOTOS, then in a folder beside the clone.
+    """
+    path = Path(os.environ.get("GOING_MODULAR_PHOTOS", ROOT.parent / "shared/data/pizza_steak_sushi.zip"))
+    if not path.is_file():
+        pytest.skip(f"no real photos at {path}; set GOING_MODULAR_PHOTOS to pizza_steak_sushi.zip")
+    return path
