@@ -4,6 +4,7 @@ While the backbone is frozen and its weights can be had again by name or file, a
 for EfficientNet-B0. It is data: loading it runs nothing (a pickle, what `torch.save` writes, can run anything).
 """
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ def save(
     metrics: dict | None = None,
     precision: str = "fp32",
 ) -> Path:
-    """Write a checkpoint in one step: the head alone while the backbone is frozen, else the whole model.
+    """Write a checkpoint in one step: the head alone where the backbone is as it came, else the whole model.
 
     Args:
         path: where to; an older file there is replaced.
@@ -65,9 +66,7 @@ def save(
     path = Path(path)
     _check_classes(len(class_names), model_builder.num_classes(model), str(path))
     head = model_builder.head(model)
-    in_head = {id(parameter) for parameter in head.parameters()}
-    frozen = not any(p.requires_grad for p in model.parameters() if id(p) not in in_head)
-    part = "head" if frozen and weights is not None else "model"
+    part = "head" if _is_pretrained(model, model_name, weights) else "model"
     described = {
         "model": model_name,
         "weights": pretrained.describe(model_name, weights),
@@ -90,7 +89,8 @@ def save(
     except OSError as error:
         raise InputError(f"Cannot write the checkpoint {str(path)!r}: {error}; name another folder") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return path
 
 
@@ -108,13 +108,13 @@ def load(path: str | Path, *, weights: str | Path | None = None, device: torch.d
     """
     path = Path(path)
     described, tensors = _read(path)
-    try:
-        name, recorded, class_names = described["model"], described["weights"], described["class_names"]
-        part, precision, metrics = described["part"], described["precision"], described["metrics"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"Checkpoint {str(path)!r} is incomplete: {error} is missing; train again") from error
+    _check_description(path, described)
+    name, recorded, class_names = described["model"], described["weights"], described["class_names"]
+    part, precision, metrics = described["part"], described["precision"], described["metrics"]
     named = recorded if isinstance(recorded, str) else None
     entry = pretrained.entry(name, named)
+    if named is not None and named != entry.name:  # a path, perhaps
+        raise InputError(f"Checkpoint {str(path)!r}: {name} has no weights named {named!r}; train again")
     if part == "head":
         source = _backbone_weights(path, name, recorded, entry, weights)
         model, _ = model_builder.create_model(name, len(class_names), weights=source)
@@ -124,12 +124,27 @@ def load(path: str | Path, *, weights: str | Path | None = None, device: torch.d
     try:
         target.load_state_dict(tensors)
     except RuntimeError as error:
-        found = [len(tensor) for tensor in tensors.values()][-1:]
         raise InputError(
-            f"Checkpoint {str(path)!r} does not fit {name} with the {len(class_names)} classes it names "
-            f"(its last tensor has {found}); train again"
+            f"Checkpoint {str(path)!r} does not fit {name} with the {len(class_names)} classes it names; train again"
         ) from error
     return Checkpoint(model.to(device), entry.transforms(), class_names, name, recorded, precision, metrics)
+
+
+def _is_pretrained(model: nn.Module, name: str, weights: str | Path | None) -> bool:
+    """Tell whether the backbone is frozen and still holds the weights that it came with.
+
+    A loop that calls `model.train()` moves the BatchNorm statistics of a frozen backbone; another may have been
+    fine-tuned and frozen again. A new backbone would not fit their heads.
+    """
+    backbone = model_builder.backbone(model)
+    if weights is None or any(parameter.requires_grad for parameter in backbone.parameters()):
+        return False
+    came_with = pretrained.rename(pretrained.state_dict(name, weights))
+    return all(
+        torch.equal(tensor.cpu(), came_with[key].to(tensor.dtype))
+        for key, tensor in backbone.state_dict().items()
+        if key in came_with
+    )
 
 
 def _read(path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
@@ -138,12 +153,6 @@ def _read(path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
         raise InputError(f"Checkpoint {str(path)!r} is a folder; name the model.safetensors in it")
     if not path.is_file():
         raise InputError(f"Checkpoint {str(path)!r}: no such file; train.py prints where it wrote one")
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start[:1] == b"\x80" or start == b"PK\x03\x04":
-        raise InputError(
-            f"Checkpoint {str(path)!r} is a pickle, which could run anything, and is not opened; train again"
-        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -151,10 +160,40 @@ def _read(path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
         if FORMAT not in metadata:
             raise InputError(f"Checkpoint {str(path)!r} is not one of train.py's; name a model.safetensors from it")
         return json.loads(metadata[FORMAT]), tensors
-    except (SafetensorError, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        if _is_pickle(path):
+            raise InputError(
+                f"Checkpoint {str(path)!r} is a pickle, which could run anything, and is not opened; train again"
+            ) from error
         raise InputError(f"Checkpoint {str(path)!r} is damaged ({error}); train again") from error
+
+
+def _is_pickle(path: Path) -> bool:
+    """Tell by its first bytes a pickle, or the zip that `torch.save` writes. Some sound checkpoints start alike."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4).startswith((b"\x80", b"PK\x03\x04"))
+    except OSError:
+        return False
+
+
+def _check_description(path: Path, described: object) -> None:
+    """Raise unless the metadata has the fields that `save` writes, each of its type: anyone may have written it."""
+    fields = described if isinstance(described, dict) else {}
+    weights, names = fields.get("weights"), fields.get("class_names")
+    is_file = isinstance(weights, dict) and all(isinstance(weights.get(key), str) for key in ("file", "sha256"))
+    sound = {
+        "model": isinstance(fields.get("model"), str),
+        "weights": weights is None or isinstance(weights, str) or is_file,
+        "part": fields.get("part") == "model" or (fields.get("part") == "head" and weights is not None),
+        "class_names": isinstance(names, list) and all(isinstance(name, str) for name in names),
+        "precision": fields.get("precision") in ("fp32", "bf16"),
+        "metrics": isinstance(fields.get("metrics"), dict),
+    }
+    if wrong := [field for field, is_sound in sound.items() if not is_sound]:
+        raise InputError(f"Checkpoint {str(path)!r} is damaged (its {', '.join(wrong)} cannot be used); train again")
 
 
 def _backbone_weights(
@@ -165,7 +204,7 @@ def _backbone_weights(
         if isinstance(recorded, dict):
             raise InputError(
                 f"Checkpoint {str(path)!r} holds a head for {name} on the weights file {recorded['file']!r} "
-                f"(SHA-256 {recorded['sha256'][:12]}...): pass that file as weights"
+                f"(SHA-256 {recorded['sha256'][:12]}...): pass that file as weights (--weights)"
             )
         return recorded
     given = Path(given)

@@ -1,6 +1,7 @@
 """What the commands share: arguments, one-line errors, exit statuses. It imports torch only when asked for a device."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import NoReturn
 
 from going_modular.errors import InputError
 
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -32,15 +33,19 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 def run(command: Callable[[], None], name: str) -> int:
     """Run a command and return its exit status: 0, 2 for input that cannot be used, 130 for Ctrl-C."""
-    sys.stdout.reconfigure(line_buffering=True)  # in a pipe, too, lines come out in the order of events
+    # in a pipe, too, lines come out in the order of events; a path that the terminal cannot show is no reason to stop
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
         command()
     except InputError as error:
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt as interrupt:
-        print(f"{name}: interrupted; {interrupt or 'nothing was kept'}", file=sys.stderr)
+        print(f"{name}: interrupted; {str(interrupt) or 'nothing was kept'}", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # who reads our output, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     return 0
 
 
@@ -56,13 +61,13 @@ def positive_int(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
-    """Parse a finite number above 0."""
+    """Parse a number above 0 and up to 1e6: far beyond it, arithmetic in float32 overflows."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    if not 0 < value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 1e6")
     return value
 
 
@@ -90,7 +95,7 @@ def choose_device(name: str) -> str:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
+        torch.zeros(1, device=name).item()  # the meta device has no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"Device {name!r} is not available here; use --device cpu, or auto") from error
     return name
@@ -102,8 +107,9 @@ def check_writable(folder: Path) -> None:
     Raises:
         InputError: names the folder and the reason.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made: list[Path] = []
     try:
+        made += [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".going_modular_probe"
         probe.touch()

@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 
 from going_modular import download, images
 from going_modular.errors import InputError
-from going_modular.image_folder import ImageFolder, content_root, pair, stratified_split, visible_folders
+from going_modular.image_folder import SPLITS, ImageFolder, content_root, pair, stratified_split, visible_folders
 
 DATA_FOLDER = Path(__file__).resolve().parent.parent / "data"
 _PHOTOS = (
@@ -102,6 +102,8 @@ def load_splits(data: str | Path | None = None, *, seed: int = 0) -> Splits:
     if data is None:
         return _default_splits(seed)
     name = str(data)
+    if not name:
+        raise InputError("Data '' is no name; give a folder, a zip or a data set")
     if name in DOWNLOADS:
         return _split(_download(name), name, "photos", seed)
     if name == SAMPLE:
@@ -173,12 +175,15 @@ def _unpack(archive: Path) -> Path:
 
 
 def _split(folder: Path, name: str, origin: str, seed: int) -> Splits:
+    if not folder.is_dir():
+        raise InputError(f"Data {name!r}: {str(folder)!r} is missing; clone the repository anew, or name other data")
     folder = content_root(folder)
-    subfolders = {path.name for path in visible_folders(folder)}
-    if {"train", "test"} <= subfolders:
+    subfolders = [path.name for path in visible_folders(folder)]
+    if set(SPLITS) <= set(subfolders):
         train, test = pair(folder / "train", folder / "test")
         return Splits(name, train, test, origin)
-    if subfolders & {"train", "test"} and len(subfolders) <= 2:
-        raise InputError(f"Data {str(folder)!r} has {', '.join(sorted(subfolders))}/ but not both train/ and test/")
+    if any(visible_folders(folder / split) for split in SPLITS if split in subfolders):
+        found = ", ".join(f"{subfolder}/" for subfolder in subfolders)
+        raise InputError(f"Data {str(folder)!r} has {found} but not both train/ and test/; add or rename one")
     everything = ImageFolder(folder)
     return Splits(name, *stratified_split(everything, seed=seed), origin)

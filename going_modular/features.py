@@ -128,7 +128,8 @@ def _collect(
     with tqdm(total=len(missing), desc="Features", unit="image", disable=not progress or not len(missing)) as bar:
         for indices, values, batch_labels, messages in batches:
             rows = missing[indices]
-            features[rows] = torch.from_numpy(values)
+            if indices:  # else no image of the batch could be read, and no width is known
+                features[rows] = torch.from_numpy(values)
             labels[rows] = torch.tensor(batch_labels, dtype=torch.int64)
             done[rows] = True
             unreadable += messages

@@ -11,6 +11,7 @@ from torchvision import datasets
 from going_modular import images
 from going_modular.errors import InputError
 
+SPLITS = ("train", "test")  # the folders of a data set that brings its own split
 TEST_SHARE = 0.2  # of the images, where a data set brings no split of its own
 
 
@@ -24,12 +25,15 @@ class ImageFolder(datasets.ImageFolder):
     """
 
     def __init__(self, root: str | Path, transform: Callable | None = None) -> None:
+        root = Path(root)
+
+        def is_ours(path: str) -> bool:
+            return _is_visible_image(Path(path), root)
+
         try:
-            super().__init__(
-                str(root), transform=transform, loader=images.open_image, is_valid_file=images.is_image_file
-            )
+            super().__init__(str(root), transform=transform, loader=images.open_image, is_valid_file=is_ours)
         except FileNotFoundError as error:
-            raise InputError(f"Data {str(root)!r}: {_empty_classes(Path(root))}") from error
+            raise InputError(f"Data {str(root)!r}: {_empty_classes(root)}") from error
         if len(self.classes) < 2:
             raise InputError(f"Data {str(root)!r} has one class only, {self.classes[0]!r}; a classifier needs two")
 
@@ -85,19 +89,34 @@ def stratified_split(everything: ImageFolder, *, seed: int) -> tuple[ImageFolder
 def content_root(folder: Path) -> Path:
     """Step into a lone folder that holds the data set's folders, as zips often have one."""
     while len(inner := visible_folders(folder)) == 1 and visible_folders(inner[0]):
+        if inner[0].name in SPLITS:
+            break
         folder = inner[0]
     return folder
 
 
 def visible_folders(folder: Path) -> list[Path]:
     """Return the folders in a folder, sorted, without hidden ones and `__MACOSX`."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__"))
+
+
+def _is_visible_image(path: Path, root: Path) -> bool:
+    """Tell an image from other files; copies in `.ipynb_checkpoints` and the like are none of the data set's."""
+    return images.is_image_file(path) and not any(map(_is_hidden, path.relative_to(root).parts[:-1]))
 
 
 def _empty_classes(folder: Path) -> str:
-    empty = [
-        path.name for path in visible_folders(folder) if not any(images.is_image_file(file) for file in path.rglob("*"))
-    ]
-    if empty:
-        return f"no images in the class folder {', '.join(empty)}; add some or remove it"
-    return "no class folders; put the images of each class into a folder of the class's name"
+    """Say which class folders are empty, and what was passed over in them."""
+    files = {path.name: [file for file in path.rglob("*") if file.is_file()] for path in visible_folders(folder)}
+    empty = [name for name, inside in files.items() if not any(_is_visible_image(file, folder) for file in inside)]
+    if not empty:
+        return "no class folders; put the images of each class into a folder of the class's name"
+    message = f"no images in the class folder {', '.join(empty)}; add some or remove it"
+    skipped = {file.suffix.lower() for name in empty for file in files[name] if not file.name.startswith(".")}
+    if unread := sorted(skipped - images.EXTENSIONS - {""}):
+        message += f" ({', '.join(unread)} files are not read; convert photos to JPEG)"
+    return message

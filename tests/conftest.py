@@ -1,11 +1,15 @@
 """What tests share: no network, a cache of their own, images to train on."""
 
+import http.server
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from going_modular import download
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,3 +61,33 @@ def photos() -> Path:
     if not path.is_file():
         pytest.skip(f"no real photos at {path}; set GOING_MODULAR_PHOTOS to pizza_steak_sushi.zip")
     return path
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Serve `server.files`, contents by path, on loopback; `server.asked` lists the paths of GET requests."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            self.server.asked.append(self.path)
+            self.do_HEAD()
+            self.wfile.write(self.server.files.get(self.path, b""))
+
+        def do_HEAD(self):  # asks whether the server can be reached
+            content = self.server.files.get(self.path)
+            self.send_response(404 if content is None else 200)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+
+    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0.01)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("GOING_MODULAR_OFFLINE", raising=False)
+    download._answers.cache_clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.files, server.asked, server.url = {}, [], f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
