@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.data import ConcatDataset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, RandomSampler, TensorDataset
 
 from going_modular import data_setup, engine, features, model_builder
 
@@ -51,12 +51,24 @@ def shortened(dataset: data_setup.ImageFolder, images: int) -> data_setup.ImageF
     return dataset.subset([i * len(dataset) // images for i in range(images)])
 
 
+def make_loaders(train: Dataset, test: Dataset, job: dict, num_workers: int = 0) -> tuple[DataLoader, DataLoader]:
+    """Make DataLoaders that shuffle alike for all methods, however many processes read.
+
+    The order comes from a generator of its own, so that torch's is left to Dropout: all methods see the same batches
+    and drop the same features.
+    """
+    order = RandomSampler(train, generator=torch.Generator().manual_seed(job["seed"]))
+    options = {"num_workers": num_workers, "persistent_workers": num_workers > 0, "generator": torch.Generator()}
+    return DataLoader(train, BATCH_SIZE, sampler=order, **options), DataLoader(test, BATCH_SIZE, **options)
+
+
 def usual_loop(job: dict, model: nn.Module, splits: data_setup.Splits, start: float) -> dict:
-    """Train the head with the backbone in every epoch, as tutorials do; `tuned`: bf16 and channels-last."""
+    """Train the head with the backbone in every epoch, as tutorials do; `tuned`: channels-last, and bf16 if auto."""
     tuned = job["method"] == "tuned"
+    autocast_dtype = torch.bfloat16 if tuned and job["precision"] == "auto" else None
     if tuned:
         model = model.to(memory_format=torch.channels_last)
-    loaders = data_setup.make_loaders(splits.train, splits.test, batch_size=BATCH_SIZE, num_workers=job["num_workers"])
+    loaders = make_loaders(splits.train, splits.test, job, job["num_workers"])
     seconds, mib = [], []
 
     def note(_: dict) -> None:
@@ -66,7 +78,7 @@ def usual_loop(job: dict, model: nn.Module, splits: data_setup.Splits, start: fl
     optimizer = torch.optim.Adam(model_builder.head(model).parameters(), lr=LR)
     results = engine.train(
         model, *loaders, optimizer, nn.CrossEntropyLoss(), job["epochs"], "cpu",
-        autocast_dtype=torch.bfloat16 if tuned else None, progress=False, on_epoch_end=note,
+        autocast_dtype=autocast_dtype, progress=False, on_epoch_end=note,
     )  # fmt: skip
     epochs = sorted(later - earlier for earlier, later in itertools.pairwise(seconds))
     return {"seconds": seconds, "mib": mib, "epoch": epochs[len(epochs) // 2],
@@ -92,7 +104,7 @@ def ours(job: dict, model: nn.Module, splits: data_setup.Splits, start: float) -
     extracting = time.perf_counter() - before
     border = len(splits.train)
     train, test = (TensorDataset(values[part], labels[part]) for part in (slice(border), slice(border, None)))
-    loaders = data_setup.make_loaders(train, test, batch_size=BATCH_SIZE, num_workers=0)
+    loaders = make_loaders(train, test, job)
     head = model_builder.head(model)
     optimizer = torch.optim.Adam(head.parameters(), lr=LR)
     results = engine.train(

