@@ -133,13 +133,13 @@ def train(
 
         for values, value in zip(results.values(), (train_loss, train_acc, test_loss, test_acc), strict=True):
             values.append(value)
+        if on_epoch_end:  # before the line: who reads that an epoch is finished may rely on it
+            on_epoch_end(results)
         if progress:
             tqdm.write(
                 f"Epoch {epoch}/{epochs} | train_loss: {train_loss:.4f} | train_acc: {train_acc:.4f} | "
                 f"test_loss: {test_loss:.4f} | test_acc: {test_acc:.4f}"
             )
-        if on_epoch_end:
-            on_epoch_end(results)
     return results
 
 
