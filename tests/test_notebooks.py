@@ -1,0 +1,140 @@
+"""Every notebook, sheet and solution runs from a clean kernel, offline, and is kept as it should be."""
+
+import re
+import runpy
+import shutil
+from collections import Counter
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = SimpleNamespace(**runpy.run_path(str(ROOT / "tools" / "build_notebooks.py")))
+NOTEBOOKS = sorted(BUILD.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+SHEETS = sorted(BUILD.NOTEBOOKS.glob("exercises/*.ipynb"))
+SOLUTIONS = sorted(BUILD.NOTEBOOKS.glob("solutions/*.ipynb"))
+
+MAX_BYTES = 1_000_000
+MAX_LINES, MEDIAN_LINES = 20, 6  # of a code cell
+MAX_OPENING_WORDS = 120
+MACHINE_PATH = re.compile(r"/(work|tmp|root|home|Users|usr|opt)/|[A-Z]:\\\\|site-packages|ipykernel_\d")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(BUILD.NOTEBOOKS).with_suffix(""))
+
+
+def read(path: Path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def texts(cell) -> list[str]:
+    """Return what a cell printed and the values it ended in, without what went to standard error."""
+    outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    return [output.text if "text" in output else output.data.get("text/plain", "") for output in outputs]
+
+
+def structure(cell) -> Counter:
+    """Return how often a cell has each kind of output; progress bars depend on what was cached, and do not count."""
+    return Counter(
+        (output.output_type, output.get("name") or " ".join(sorted(output.data)))
+        for output in cell.outputs
+        if output.get("name") != "stderr"
+    )
+
+
+def run(path: Path, tmp_path: Path):
+    """Execute a copy of a notebook in a copy of its folder and return it."""
+    folder = tmp_path / "notebooks"
+    shutil.copytree(BUILD.NOTEBOOKS, folder)
+    copy = folder / path.relative_to(BUILD.NOTEBOOKS)
+    return BUILD.execute(read(copy), copy.parent)
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=name)
+def test_it_runs_and_its_kept_outputs_are_those_of_a_fresh_run(path, tmp_path):
+    kept, fresh = code_cells(read(path)), code_cells(run(path, tmp_path))
+    for before, after in zip(kept, fresh, strict=True):
+        assert structure(before) == structure(after), before.source
+        if "deterministic" in before.metadata.get("tags", []):
+            assert texts(before) == texts(after), before.source
+
+
+@pytest.mark.parametrize("path", SHEETS, ids=name)
+def test_a_blank_sheet_runs_and_nothing_in_it_was_attempted(path, tmp_path):
+    cells = [cell for cell in code_cells(run(path, tmp_path)) if BUILD.CHECK.search(cell.source)]
+    assert cells
+    assert {text for cell in cells for text in texts(cell)} == {"not attempted\n"}
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=name)
+def test_the_kept_solutions_are_right(path):
+    cells = [cell for cell in code_cells(read(path)) if BUILD.CHECK.search(cell.source)]
+    assert {text for cell in cells for text in texts(cell)} == {"right\n"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_sheets_and_exercises_are_those_of_their_one_source(path):
+    source = (BUILD.SOURCES / f"{path.stem}.py").read_text(encoding="utf-8")
+    notebook, sheet, solution = (
+        read(BUILD.NOTEBOOKS / folder / path.name) for folder in ("", "exercises", "solutions")
+    )
+    assert sheet == nbformat.from_dict(BUILD.notebook(BUILD.blank(source)))
+    assert [cell.source for cell in solution.cells] == [cell.source for cell in BUILD.cells(BUILD.solved(source))]
+
+    before = [cell.source for cell in notebook.cells]
+    BUILD.place_exercises(notebook, sheet)
+    assert [cell.source for cell in notebook.cells] == before
+
+
+def test_every_notebook_has_a_sheet_and_a_solution():
+    names = [path.name for path in NOTEBOOKS]
+    assert names
+    assert names == [path.name for path in SHEETS] == [path.name for path in SOLUTIONS]
+    assert [path.stem for path in NOTEBOOKS] == [path.stem for path in sorted(BUILD.SOURCES.glob("*.py"))]
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=name)
+def test_outputs_are_kept_clean(path):
+    notebook = read(path)
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert path.stat().st_size <= MAX_BYTES
+    assert notebook == BUILD.tidy(read(path))
+    for cell in cells:
+        assert not [output for output in cell.outputs if output.output_type == "error"], cell.source
+        printed = texts(cell) + [output.text for output in cell.outputs if output.get("name") == "stderr"]
+        for text in printed:
+            assert not MACHINE_PATH.search(text), text
+            assert "Warning" not in text, text
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SHEETS, *SOLUTIONS], ids=name)
+def test_code_cells_are_short(path):
+    lines = [len(cell.source.splitlines()) for cell in code_cells(read(path))]
+    assert max(lines) <= MAX_LINES
+    if path in NOTEBOOKS:
+        assert median(lines) <= MEDIAN_LINES
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_a_notebook_opens_and_closes_as_the_others(path):
+    prose = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    assert re.match(rf"# {path.stem[:2]} \S", prose[0])
+    assert len(prose[0].split()) <= MAX_OPENING_WORDS
+    assert "minutes" in prose[0]
+
+    headings = re.findall(r"^## (.+)$", "\n".join(prose), re.MULTILINE)
+    numbered, closing = headings[:-3], headings[-3:]
+    assert [heading.split()[0] for heading in numbered] == [str(i) for i in range(1, len(numbered) + 1)]
+    assert 5 <= len(numbered) <= 9
+    assert closing == ["Summary", "Questions", "Go further"]
+    summary = "\n".join(prose).partition("## Summary\n")[2].partition("## Questions")[0]
+    assert 1 <= len(re.findall(r"^- ", summary, re.MULTILINE)) <= 5
