@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -12,6 +13,16 @@ from PIL import Image
 from going_modular import download
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible():
+    """Let processes that tests start be interrupted: a shell starts jobs in the background with SIGINT ignored.
+
+    A handler of our own is not inherited, but that the signal is ignored would be.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
