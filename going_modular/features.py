@@ -111,7 +111,7 @@ def resolve_precision(precision: str, device: torch.device | str) -> str:
     if kind == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if kind == "cpu":
-        able = torch.cpu.get_capabilities()
+        able = getattr(torch.cpu, "get_capabilities", dict)()  # older torch, such as 2.10, cannot say
         return "bf16" if any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16")) else "fp32"
     return "fp32"
 

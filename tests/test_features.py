@@ -278,6 +278,8 @@ def test_resolve_precision(monkeypatch):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda capability=capability: {capability: True})
         assert features.resolve_precision("auto", "cpu") == expected
         assert features.resolve_precision("fp32", "cpu") == "fp32"
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert features.resolve_precision("auto", "cpu") == "fp32"
     with pytest.raises(InputError, match="'fp16'"):
         features.resolve_precision("fp16", "cpu")
 

@@ -20,6 +20,9 @@ SOLUTIONS = sorted(BUILD.NOTEBOOKS.glob("solutions/*.ipynb"))
 MAX_BYTES = 1_000_000
 MAX_LINES, MEDIAN_LINES = 20, 6  # of a code cell
 MAX_OPENING_WORDS = 120
+# 0.933 or 77.7%; what stands before "million" is knowledge of the world
+CITED = re.compile(r"(?<![\w.])\d[\d,]*\.\d{2,}(?!\d| (?:million|billion))|(?<![\w.])\d[\d,]*\.\d(?=%)")
+PRINTED = re.compile(r"\d[\d,]*\.\d+(?:e[-+]\d+)?")
 MACHINE_PATH = re.compile(r"/(work|tmp|root|home|Users|usr|opt)/|[A-Z]:\\\\|site-packages|ipykernel_\d")
 
 
@@ -114,6 +117,23 @@ def test_outputs_are_kept_clean(path):
         for text in printed:
             assert not MACHINE_PATH.search(text), text
             assert "Warning" not in text, text
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_figures_in_prose_were_printed(path):
+    notebook = read(path)
+    printed = {
+        figure
+        for cell in code_cells(notebook)
+        for text in [cell.source, *texts(cell)]
+        for figure in PRINTED.findall(text)
+    }
+    values = [float(figure.replace(",", "")) for figure in printed]
+    for cell in notebook.cells:
+        for figure in CITED.findall(cell.source) if cell.cell_type == "markdown" else []:
+            decimals = len(figure.partition(".")[2])
+            cited = float(figure.replace(",", ""))
+            assert any(round(value, decimals) == cited for value in values), (figure, cell.source)
 
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *SHEETS, *SOLUTIONS], ids=name)

@@ -15,6 +15,7 @@ import os
 import re
 import tempfile
 import textwrap
+import time
 from pathlib import Path
 
 import nbformat
@@ -161,8 +162,10 @@ def build(path: Path) -> None:
     target = nbformat.read(path, as_version=4)
     place_exercises(target, sheet)
     for what, where in ((solution, NOTEBOOKS / "solutions" / path.name), (target, path)):
+        start = time.perf_counter()
         write(execute(what, where.parent), where)
-        print(f"{where.relative_to(ROOT)}: {where.stat().st_size / 1e3:.0f} kB")
+        seconds = time.perf_counter() - start
+        print(f"{where.relative_to(ROOT)}: {where.stat().st_size / 1e3:.0f} kB, {seconds:.0f} s to run", flush=True)
 
 
 def _check_call(cell: NotebookNode) -> str | None:
