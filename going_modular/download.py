@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import requests
 from filelock import FileLock
 from platformdirs import user_cache_dir
-from tqdm import tqdm
 
 from going_modular.errors import InputError
+from going_modular.progress import bar as progress_bar
 
 CHUNK_BYTES = 2**16
 BACKOFF_SECONDS = 0.5  # before the second try; then 3 and 7 times as long
@@ -173,7 +173,7 @@ def _fetch(url: str, part: Path, *, label: str, timeouts: tuple[float, float], r
         headers["Range"] = f"bytes={offset}-"
     with requests.get(url, headers=headers, stream=True, timeout=timeouts) as response:
         offset, total = _span(response, offset, part)
-        progress = tqdm(desc=label, initial=offset, total=total, unit="B", unit_scale=True)
+        progress = progress_bar(desc=label, initial=offset, total=total, unit="B", unit_scale=True)
         with part.open("ab" if offset else "wb") as file, progress:
             for chunk in response.iter_content(CHUNK_BYTES):
                 file.write(chunk)

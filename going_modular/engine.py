@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from going_modular.errors import InputError
+from going_modular.progress import bar as progress_bar
 
 Results = dict[str, list[float]]
 
@@ -125,7 +126,7 @@ def train(
     """
     model.to(device)
     results: Results = {"train_loss": [], "train_acc": [], "test_loss": [], "test_acc": []}
-    for epoch in tqdm(range(1, epochs + 1), desc="Epochs", unit="epoch", disable=not progress):
+    for epoch in progress_bar(range(1, epochs + 1), desc="Epochs", unit="epoch", disable=not progress):
         train_loss, train_acc = train_step(
             model, train_dataloader, loss_fn, optimizer, device, autocast_dtype=autocast_dtype
         )

@@ -21,11 +21,11 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset, default_collate
 from torchvision.datasets import DatasetFolder
-from tqdm import tqdm
 
 from going_modular import download, images, model_builder
 from going_modular.errors import InputError
 from going_modular.feature_store import FeatureStore, hash_files, save_or_warn
+from going_modular.progress import bar as progress_bar
 
 CPU_BATCH = {"bf16": 8, "fp32": 16}  # the fastest for a core of its own: small enough for its caches
 GPU_BATCH = 64
@@ -126,7 +126,9 @@ def _collect(
 ) -> None:
     """Write batches of features into their rows."""
     unreadable: list[str] = []
-    with tqdm(total=len(missing), desc="Features", unit="image", disable=not progress or not len(missing)) as bar:
+    with progress_bar(
+        total=len(missing), desc="Features", unit="image", disable=not progress or not len(missing)
+    ) as bar:
         for indices, values, batch_labels, messages in batches:
             rows = missing[indices]
             if indices:  # else no image of the batch could be read, and no width is known

@@ -92,9 +92,12 @@ checks.nb03.folds(my_folds)
 # %% [markdown]
 # ### Exercise 5: Wilson's interval (easy, 10 minutes)
 #
-# With $\hat p = k / n$ the interval's ends are
-# $\left(\hat p + \frac{z^2}{2n} \pm z \sqrt{\frac{\hat p (1 - \hat p)}{n} + \frac{z^2}{4n^2}}\right) /
-# \left(1 + \frac{z^2}{n}\right)$.
+# For k right answers of n the interval's ends are
+#
+# $$\frac{\hat p + \frac{z^2}{2n} \pm z\sqrt{\frac{\hat p(1-\hat p)}{n} + \frac{z^2}{4n^2}}}{1 + \frac{z^2}{n}},
+# \qquad \hat p = \frac{k}{n},$$
+#
+# with z = 1.96 for 95%.
 # %%
 def my_wilson(successes, trials, z=1.96):
     """Return the interval of a proportion as (low, high)."""
