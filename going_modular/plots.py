@@ -72,7 +72,7 @@ def prediction_grid(
             if true is not None:
                 right = predicted[i] == true[i]
                 colour = RIGHT if right else WRONG
-                title += "\nright" if right else f"\nwrong: {shown[true[i]]}"
+                title += "\nright" if right else f"\nwrong, it is {shown[true[i]]}"
             ax.set_title(title, fontsize=10, color=colour, parse_math=False)
     return figure
 

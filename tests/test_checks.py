@@ -89,7 +89,10 @@ def double(attempt):
         (lambda x: 2 * x, "right"),
         (lambda x: x**2, "wrong: returned 9 instead of 6 for 3; multiply by 2"),
         (lambda x: x + 3, "wrong: returned tensor([3.5, 3.5]) instead of tensor([1.0, 1.0]) for"),
-        (lambda x: x.double(), "wrong: raised AttributeError ('int' object has no attribute 'double') for 3; run that"),
+        (
+            lambda x: x.double(),
+            "wrong: raised AttributeError ('int' object has no attribute 'double') for 3; the error",
+        ),
         (lambda: 6, "wrong: raised TypeError ("),
         (6, "wrong: got 6; pass the function itself, without parentheses"),
     ],

@@ -90,8 +90,8 @@ def test_every_image_of_a_grid_is_seen():
     assert not any(axes.axison for axes in figure.axes)
     assert [axes.title.get_text() for axes in figure.axes][:5] == [
         "a (0.90)\nright",
-        "a (0.50)\nwrong: b",
-        "b (0.40)\nwrong: a",
+        "a (0.50)\nwrong, it is b",
+        "b (0.40)\nwrong, it is a",
         "b (1.00)\nright",
         "a (0.70)\nright",
     ]

@@ -22,6 +22,7 @@ WRONG = {
         lambda logits, names: (names[int(logits.argmax())], float(logits.sigmoid().max())),
         lambda logits, names: (int(logits.argmax()), float(logits.softmax(dim=0).max())),
         lambda logits, names: names[int(logits.argmax())],
+        lambda logits, names: (names[int(logits.argmax())], logits.softmax(dim=0).max()),  # a tensor
         lambda logits, names: (names[int(logits.abs().argmax())], float(logits.softmax(dim=0).max())),
     ],
     "share_right": [

@@ -1,6 +1,8 @@
 """Plausible wrong answers to the exercises of notebook 01."""
 
 import copy
+import functools
+import math
 import random
 
 import torch
@@ -43,6 +45,18 @@ def take_the_first_of_each_class(labels, share, seed):
         positions = [i for i, other in enumerate(labels) if other == label]
         validation += positions[: round(share * len(positions))]
     return [i for i in range(len(labels)) if i not in validation], validation
+
+
+def by_class(size_of, labels, share, seed):
+    generator = random.Random(seed)
+    train, validation = [], []
+    for label in sorted(set(labels)):
+        positions = [i for i, other in enumerate(labels) if other == label]
+        generator.shuffle(positions)
+        size = size_of(share * len(positions))
+        validation += positions[:size]
+        train += positions[size:]
+    return train, validation
 
 
 def keep_all_for_training(labels, share, seed):
@@ -113,6 +127,9 @@ WRONG = {
         take_the_first_of_each_class,
         keep_all_for_training,
         forget_the_seed,
+        functools.partial(by_class, math.floor),
+        functools.partial(by_class, math.ceil),
+        lambda labels, share, seed: by_class(round, labels, share, seed)[::-1],
     ],
     "split_with_transforms": [share_the_data_set, share_a_copy, set_it_on_the_subset, change_the_data_set],
 }

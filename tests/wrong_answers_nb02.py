@@ -64,6 +64,27 @@ def buffers_too(model):
     }
 
 
+def epoch(*steps, mode="train", result=lambda losses: sum(losses) / len(losses)):
+    """Return a training loop of some steps, named by a letter each: zero_grad, backward, step, note the loss."""
+
+    def train(model, dataloader, loss_fn, optimizer):
+        getattr(model, mode)()
+        losses = []
+        for images, labels in dataloader:
+            loss = loss_fn(model(images), labels)
+            does = {"z": optimizer.zero_grad, "b": loss.backward, "s": optimizer.step}
+            for step in steps:
+                does[step]()
+            losses.append(loss.item())
+        return result(losses)
+
+    return train
+
+
+def a_tensor_of_losses(model, dataloader, loss_fn, optimizer):
+    return torch.tensor(epoch("z", "b", "s")(model, dataloader, loss_fn, optimizer))
+
+
 def softmax_over_the_batch(logits, class_names):
     probabilities, best = logits.softmax(dim=0).max(dim=1)
     return [(class_names[i], p) for i, p in zip(best.tolist(), probabilities.tolist(), strict=True)]
@@ -87,6 +108,11 @@ def by_exp(logits, class_names):
 def the_first_row_only(logits, class_names):
     probabilities = logits.softmax(dim=1)[0]
     return [(class_names[probabilities.argmax()], probabilities.max().item())]
+
+
+def tensors(logits, class_names):
+    probabilities, best = logits.softmax(dim=1).max(dim=1)
+    return [(class_names[i], p) for i, p in zip(best, probabilities, strict=True)]
 
 
 def no_batch(pixels, transform, device):
@@ -137,6 +163,17 @@ WRONG = {
         ),
         lambda in_features, num_classes: [nn.Dropout(0.2), nn.Linear(in_features, num_classes)],
     ],
-    "predict": [softmax_over_the_batch, the_logit, sigmoid, by_exp, the_first_row_only],
+    "train_epoch": [
+        epoch("b", "s"),  # gradients add up
+        epoch("z", "b"),
+        epoch("z", "s"),
+        epoch("b", "z", "s"),
+        epoch("z", "b", "s", mode="eval"),
+        epoch("z", "b", "s", result=sum),
+        epoch("z", "b", "s", result=lambda losses: losses[-1]),
+        epoch("z", "b", "s", result=lambda losses: None),
+        a_tensor_of_losses,
+    ],
+    "predict": [softmax_over_the_batch, the_logit, sigmoid, by_exp, the_first_row_only, tensors],
     "mend": [no_batch, reshaped, float_first, no_transform, stays_where_it_is, turned],
 }

@@ -6,37 +6,41 @@ from going_modular import metrics
 
 
 def in_inference_mode(backbone, dataloader):
+    backbone.eval()
     with torch.inference_mode():
         batches = [(backbone(images), labels) for images, labels in dataloader]
         return torch.cat([f for f, _ in batches]), torch.cat([label for _, label in batches])
 
 
 def with_a_graph(backbone, dataloader):
+    backbone.eval()
     batches = [(backbone(images), labels) for images, labels in dataloader]
     return torch.cat([f for f, _ in batches]), torch.cat([label for _, label in batches])
 
 
 @torch.no_grad()
-def in_training_mode(backbone, dataloader):
-    backbone.train()
+def in_the_mode_it_came_in(backbone, dataloader):
     batches = [(backbone(images), labels) for images, labels in dataloader]
     return torch.cat([f for f, _ in batches]), torch.cat([label for _, label in batches])
 
 
 @torch.no_grad()
 def full_batches_only(backbone, dataloader):
+    backbone.eval()
     batches = [(backbone(images), labels) for images, labels in dataloader if len(labels) == 3]
     return torch.cat([f for f, _ in batches]), torch.cat([label for _, label in batches])
 
 
 @torch.no_grad()
 def lists_of_batches(backbone, dataloader):
+    backbone.eval()
     batches = [(backbone(images), labels) for images, labels in dataloader]
     return [f for f, _ in batches], [label for _, label in batches]
 
 
 @torch.no_grad()
 def the_last_batch(backbone, dataloader):
+    backbone.eval()
     images, labels = list(dataloader)[-1]
     return backbone(images), labels
 
@@ -138,6 +142,11 @@ def one_seed_for_all(n, k, seed):
     return cut(torch.randperm(n, generator=torch.Generator().manual_seed(0)).tolist(), k)
 
 
+def validation_first(n, k, seed):
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
+    return [(validation, train) for train, validation in cut(order, k)]
+
+
 def without_a_seed(n, k, seed):
     return cut(torch.randperm(n).tolist(), k)
 
@@ -146,6 +155,10 @@ def textbook(successes, trials, z=1.96):
     p = successes / trials
     half = z * (p * (1 - p) / trials) ** 0.5
     return p - half, p + half
+
+
+def high_first(successes, trials, z=1.96):
+    return tuple(reversed(metrics.wilson_interval(successes, trials)))
 
 
 def undivided(successes, trials, z=1.96):
@@ -169,7 +182,7 @@ WRONG = {
     "cache_features": [
         in_inference_mode,
         with_a_graph,
-        in_training_mode,
+        in_the_mode_it_came_in,
         full_batches_only,
         lists_of_batches,
         the_last_batch,
@@ -191,6 +204,7 @@ WRONG = {
         without_the_rest,
         one_seed_for_all,
         without_a_seed,
+        validation_first,
     ],
-    "wilson": [textbook, undivided, without_the_second_term, always_95_percent],
+    "wilson": [high_first, textbook, undivided, without_the_second_term, always_95_percent],
 }

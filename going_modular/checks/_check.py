@@ -19,6 +19,7 @@ from torch import nn
 
 MAX_SHOWN_VALUES = 8  # of a tensor
 MAX_SHOWN_CHARACTERS = 90
+MAX_SHOWN_ERROR = 240
 
 
 class Wrong(Exception):  # noqa: N818 - an answer, no error of ours
@@ -86,8 +87,8 @@ class Check:
             # the stub says nothing; a NotImplementedError of torch's names what it lacks
             if isinstance(error, NotImplementedError) and not error.args:
                 return "not attempted"
-            said = _short(" ".join(str(error).split()))
-            return f"wrong: raised {type(error).__name__} ({said}) for {attempt.shown}; run that input by itself"
+            said = _short(" ".join(str(error).split()), MAX_SHOWN_ERROR)
+            return f"wrong: raised {type(error).__name__} ({said}) for {attempt.shown}; the error in brackets says why"
         return "right"
 
 
@@ -162,5 +163,5 @@ def _rounded(values: Any) -> Any:
     return round(values, 4) if isinstance(values, float) else values
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[: MAX_SHOWN_CHARACTERS - 3]}..."
+def _short(text: str, length: int = MAX_SHOWN_CHARACTERS) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."

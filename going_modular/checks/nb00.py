@@ -12,7 +12,7 @@ from going_modular.checks._check import Attempt, Check
 def count_trainable(attempt: Attempt) -> None:
     """Check a function that counts the parameters that learn."""
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
-    attempt.expect(23, model, shown="two Linears, 4 to 3 to 2", hint="add up tensor.numel()")
+    attempt.expect(23, model, shown="nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))", hint="add up tensor.numel()")
     model[0].requires_grad_(False)
     attempt.expect(
         8, model, shown="two Linears, 4 to 3 to 2, the first frozen", hint="leave out tensors without requires_grad"
@@ -49,6 +49,11 @@ def best_guess(attempt: Attempt) -> None:
             hint="return two values: the name and the probability",
         )
         attempt.compare(found[0], name, what="named", hint="take the class with the largest logit")
+        attempt.require(
+            isinstance(found[1], float),
+            f"the probability is a {type(found[1]).__name__}",
+            hint="float() makes a number",
+        )
         attempt.compare(
             found[1], probability, what="gave it the probability", hint="softmax over the classes", tolerance=1e-3
         )
@@ -64,5 +69,5 @@ def share_right(attempt: Attempt) -> None:
             logits.clone(),
             torch.tensor(labels),
             shown=f"4 rows whose largest logits are at 0, 1, 1, 2, and the labels {labels}",
-            hint="compare logits.argmax(dim=1) with the labels, then take the mean",
+            hint="compare logits.argmax(dim=1) with the labels; take the mean, of booleans after .float()",
         )

@@ -70,8 +70,8 @@ def put_on_white(attempt: Attempt) -> None:
 @Check
 def split_in_proportion(attempt: Attempt) -> None:
     """Check a function that splits in proportion to the classes."""
-    labels = [0] * 50 + [1] * 30 + [2] * 20
-    shown = "50, 30 and 20 images of the classes 0, 1, 2, share 0.2, seed 0"
+    labels = [0] * 52 + [1] * 29 + [2] * 19
+    shown = "52, 29 and 19 images of the classes 0, 1, 2, share 0.2, seed 0"
     train, validation = (list(part) for part in attempt(list(labels), 0.2, 0, shown=shown))
     attempt.require(
         sorted(train + validation) == list(range(100)),
@@ -79,8 +79,12 @@ def split_in_proportion(attempt: Attempt) -> None:
         hint="put each of the 100 positions into exactly one part",
     )
     counts = [sum(labels[i] == label for i in validation) for label in range(3)]
+    attempt.require(len(train) > len(validation), "the first part is the smaller one", hint="training comes first")
     attempt.compare(
-        counts, [10, 6, 4], what="the second part has, by class,", hint="take the share of each class by itself"
+        counts,
+        [10, 6, 4],
+        what="the second part has, by class,",
+        hint="take the share of each class by itself, to the nearest whole number: round()",
     )
     again = attempt(list(labels), 0.2, 0, shown=f"{shown}, called twice")
     attempt.require(
@@ -106,6 +110,11 @@ def split_with_transforms(attempt: Attempt) -> None:
     )
     hint = "a transform set on a shared data set holds for both parts: copy the data set first"
     for part, expected, name in ((train, ["AX", "CX", "EX"], "training"), (validation, ["Bx", "Dx"], "validation")):
+        attempt.require(
+            len(part) == len(expected),
+            f"the {name} part has {len(part)} items",
+            hint="Subset takes some positions only",
+        )
         found = [part[i] for i in range(len(part))]
         attempt.compare(found, expected, what=f"the {name} part is", hint=hint)
     attempt.compare(dataset[0], "ax", what="the data set itself then begins with", hint="change copies only")

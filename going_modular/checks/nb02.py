@@ -46,7 +46,7 @@ def parameters_by_part(attempt: Attempt) -> None:
         {"linear": (44, 0)},
         nn.ModuleDict({"linear": nn.Linear(10, 4)}),
         shown="a part `linear` that is nn.Linear(10, 4)",
-        hint="40 weights and 4 biases: numel() counts a tensor's values",
+        hint="40 weights and 4 biases, 0 of them frozen: numel() counts a tensor's values",
     )
     convolution = nn.Conv2d(3, 2, kernel_size=3)
     norm = nn.BatchNorm2d(2).requires_grad_(False)
@@ -99,6 +99,47 @@ def new_head(attempt: Attempt) -> None:
 
 
 @Check
+def train_epoch(attempt: Attempt) -> None:
+    """Check a function that trains for one epoch."""
+    generator = torch.Generator().manual_seed(0)
+    batches = [(torch.randn(4, 5, generator=generator), torch.tensor([0, 1, 2, 1])) for _ in range(3)]
+    shown = "a Linear and 3 batches of 4, with SGD"
+    loss_fn = nn.CrossEntropyLoss()
+
+    def start() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(5, 3)).eval()
+        return model, torch.optim.SGD(model.parameters(), lr=0.5)
+
+    expected, optimizer = start()
+    losses = []
+    for images, labels in batches:
+        loss = loss_fn(expected(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    model, optimizer = start()
+    before = model[0].weight.detach().clone()
+    found = attempt(model, batches, loss_fn, optimizer, shown=shown)
+    attempt.require(
+        not torch.equal(model[0].weight, before),
+        "no parameter moved",
+        hint="loss.backward() computes gradients, optimizer.step() moves the parameters",
+    )
+    attempt.require(model.training, "the model is in eval mode", hint="model.train() switches Dropout on")
+    attempt.compare(
+        model[0].weight.detach(),
+        expected[0].weight.detach(),
+        what="the weights after the epoch are",
+        hint="one step a batch, and zero_grad() before each backward(): gradients add up",
+    )
+    attempt.compare(found, sum(losses) / 3, hint="the mean of the losses, each taken before its step, as a float")
+    attempt.require(isinstance(found, float), f"returned a {type(found).__name__}", hint="loss.item() makes a float")
+
+
+@Check
 def predict(attempt: Attempt) -> None:
     """Check a function that turns logits into class names and probabilities."""
     names = ["pizza", "steak", "sushi"]
@@ -110,7 +151,13 @@ def predict(attempt: Attempt) -> None:
     for logits, class_names, hint in cases:
         probabilities = logits.softmax(dim=1)
         expected = [(class_names[row.argmax()], row.max().item()) for row in probabilities]
-        attempt.expect(expected, logits, class_names, shown=f"logits {logits.tolist()}", hint=hint)
+        found = attempt(logits, class_names, shown=f"logits {logits.tolist()}")
+        attempt.compare(found, expected, hint=hint)
+        attempt.require(
+            all(isinstance(probability, float) for _, probability in found),
+            "a probability is a tensor",
+            hint="tolist() or float() makes numbers",
+        )
 
 
 @Check

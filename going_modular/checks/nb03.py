@@ -20,7 +20,7 @@ def cache_features(attempt: Attempt) -> None:
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
 
     batches = DataLoader(TensorDataset(images, labels), batch_size=3)
-    found = attempt(backbone, batches, shown="7 images in batches of 3, 3 and 1")
+    found = attempt(backbone.train(), batches, shown="7 images in batches of 3, 3 and 1, the backbone in training mode")
     attempt.require(
         isinstance(found, list | tuple) and len(found) == 2, "returned no pair", hint="return features, labels"
     )
@@ -105,10 +105,13 @@ def accuracy(attempt: Attempt) -> None:
 def folds(attempt: Attempt) -> None:
     """Check a function that cuts indices into folds."""
     for n, k in ((9, 3), (225, 5), (10, 4)):
-        found = attempt(n, k, 0)
+        found = attempt(n, k, 0, shown=f"n={n}, k={k}, seed=0")
         attempt.require(len(found) == k, f"{len(found)} folds", hint="as many as k")
         parts = [(list(map(int, train)), list(map(int, validation))) for train, validation in found]
         for train, validation in parts:
+            attempt.require(
+                len(train) >= len(validation), "a validation part is the larger one", hint="training comes first"
+            )
             common = sorted(set(train) & set(validation))
             attempt.require(
                 not common,
@@ -127,7 +130,7 @@ def folds(attempt: Attempt) -> None:
         )
         sizes = sorted(len(validation) for _, validation in parts)
         attempt.require(
-            sizes[-1] - sizes[0] <= 1, f"the validation parts have {sizes} indices", hint="every k-th index is a part"
+            sizes[-1] - sizes[0] <= 1, f"the validation parts have {sizes} indices", hint="part j is shuffled[j::k]"
         )
 
     def validated(seed: int) -> list[list[int]]:
@@ -155,6 +158,11 @@ def wilson(attempt: Attempt) -> None:
         (75, 75, "at p = 1 the upper end is 1, the lower one is not"),
         (0, 10, "at p = 0 the lower end is 0, the upper one is not"),
     ):
-        attempt.expect(metrics.wilson_interval(successes, trials), successes, trials, z=z, hint=hint)
+        shown = f"{successes} of {trials}, z = {z}"
+        found = attempt(successes, trials, z=z, shown=shown)
+        is_pair = isinstance(found, tuple | list) and len(found) == 2
+        attempt.require(is_pair, "returned no pair", hint="return low, high")
+        attempt.require(found[0] <= found[1], "the first end is the higher one", hint="low comes first")
+        attempt.compare(found, metrics.wilson_interval(successes, trials), hint=hint)
     low, high = metrics.wilson_interval(67, 75, confidence=0.99)
     attempt.expect((low, high), 67, 75, z=2.575829, hint="use z, not 1.96")

@@ -49,26 +49,7 @@ def guessing_loss(num_classes: int) -> float:
 checks.nb00.guessing_loss(guessing_loss)
 
 # %% [markdown]
-# ### Exercise 3: From logits to an answer (easy, 5 minutes)
-#
-# A model returns one number a class, its *logits*. Softmax turns them into probabilities. Return the name of the most
-# probable class and its probability as a Python float.
-
-
-# %%
-def best_guess(logits: torch.Tensor, class_names: list[str]) -> tuple[str, float]:
-    """Return the most probable class of logits (C,) and its probability."""
-    # solution
-    probabilities = logits.softmax(dim=0)
-    best = int(probabilities.argmax())
-    return class_names[best], float(probabilities[best])
-    # end
-
-
-checks.nb00.best_guess(best_guess)
-
-# %% [markdown]
-# ### Exercise 4: Accuracy (easy, 5 minutes)
+# ### Exercise 3: Accuracy (easy, 5 minutes)
 #
 # Return the share of rows in which the largest logit is that of the true label, between 0 and 1.
 
@@ -82,3 +63,22 @@ def share_right(logits: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 checks.nb00.share_right(share_right)
+
+# %% [markdown]
+# ### Exercise 4: From logits to an answer (easy, 5 minutes)
+#
+# A model returns one number per class, its *logits*. Softmax turns them into probabilities. Return the name of the most
+# probable class and its probability as a Python float. Here the logits are one row: their axis is 0.
+
+
+# %%
+def best_guess(logits: torch.Tensor, class_names: list[str]) -> tuple[str, float]:
+    """Return the most probable class of logits (C,) and its probability."""
+    # solution
+    probabilities = logits.softmax(dim=0)
+    best = int(probabilities.argmax())
+    return class_names[best], float(probabilities[best])
+    # end
+
+
+checks.nb00.best_guess(best_guess)

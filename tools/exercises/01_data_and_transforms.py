@@ -73,9 +73,9 @@ checks.nb01.put_on_white(put_on_white)
 # %% [markdown]
 # ### Exercise 4: Split in proportion (hard, 15 minutes)
 #
-# Split the positions 0 to N - 1 of N labels in two at random, so that of each class the nearest whole number to
-# `share` of its images goes to the second part. Every position is in exactly one part, and a seed always gives the same
-# split.
+# Split the positions 0 to N - 1 of N labels in two at random, for training and for validation. Of each class, the
+# nearest whole number to `share` of its images goes to validation. Every position is in exactly one part, and a seed
+# always gives the same split.
 
 
 # %%
@@ -100,7 +100,8 @@ checks.nb01.split_in_proportion(split_in_proportion)
 # ### Exercise 5: Two parts, two transforms (medium, 10 minutes)
 #
 # Return two parts of a data set that keeps its transform in `dataset.transform`: the items at `train` with the
-# transform `augmented`, those at `validation` with `plain`. The data set itself stays as it was.
+# transform `augmented`, those at `validation` with `plain`. The data set itself stays as it was. It may be of any kind,
+# without a method `subset`; `copy.copy` and `torch.utils.data.Subset` are enough.
 
 
 # %%

@@ -8,6 +8,8 @@
 
 # %%
 import torch
+from torch import nn
+from torch.utils.data import DataLoader
 
 from going_modular import checks
 
@@ -15,10 +17,12 @@ from going_modular import checks
 # %% [markdown]
 # ### Exercise 1: Cache features (medium, 15 minutes)
 #
-# Run a frozen backbone once over the batches of a DataLoader. Return all features and all labels, in the DataLoader's
-# order, such that a head can be trained on them: not made in inference mode, and without a graph behind them.
+# Run a frozen backbone once, in eval mode, over the batches of a DataLoader. Return all features and all labels, in the
+# DataLoader's order, such that a head can be trained on them. While it computes, PyTorch notes how each number came
+# about, in a *graph*, to get gradients from it; for a frozen backbone that is waste, and `torch.no_grad()` switches it
+# off. The features must carry no graph, and not be made in `torch.inference_mode()`.
 # %%
-def my_cache_features(backbone, dataloader):
+def my_cache_features(backbone: nn.Module, dataloader: DataLoader) -> tuple[torch.Tensor, torch.Tensor]:
     """Return features (N, D) and labels (N,) of the batches (images, labels)."""
     # solution
     backbone.eval()
@@ -39,7 +43,7 @@ checks.nb03.cache_features(my_cache_features)
 # that has parameters, all of them frozen, goes into eval mode with all it contains; the others go into training mode.
 # A child without parameters, such as Dropout, is not frozen.
 # %%
-def my_set_modes(model):
+def my_set_modes(model: nn.Module) -> None:
     """Put children that learn into training mode and frozen ones into eval mode."""
     # solution
     model.train()
@@ -59,7 +63,7 @@ checks.nb03.set_modes(my_set_modes)
 # `batches` is a list of pairs of logits (B, C) and labels (B,). B differs: the last batch may be short. Return the
 # share of samples whose largest logit is the label's.
 # %%
-def my_accuracy(batches):
+def my_accuracy(batches: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
     """Return the accuracy over all samples, a number in [0, 1]."""
     # solution
     correct = sum((logits.argmax(dim=1) == labels).sum().item() for logits, labels in batches)
@@ -77,7 +81,7 @@ checks.nb03.accuracy(my_accuracy)
 # to validate on. Every index is validated on once, never trained on in the same fold, and the validation parts' sizes
 # differ by one at most.
 # %%
-def my_folds(n, k, seed):
+def my_folds(n: int, k: int, seed: int) -> list[tuple[list[int], list[int]]]:
     """Return k pairs of lists of indices: (training, validation)."""
     # solution
     shuffled = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
@@ -99,7 +103,7 @@ checks.nb03.folds(my_folds)
 #
 # with z = 1.96 for 95%.
 # %%
-def my_wilson(successes, trials, z=1.96):
+def my_wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
     """Return the interval of a proportion as (low, high)."""
     # solution
     p = successes / trials
