@@ -27,6 +27,8 @@ def train_step(
     device: torch.device | str,
     *,
     autocast_dtype: torch.dtype | None = None,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    max_grad_norm: float | None = None,
 ) -> tuple[float, float]:
     """Train for one epoch.
 
@@ -40,6 +42,8 @@ def train_step(
         optimizer: over the parameters that learn.
         device: where the model is; batches are moved there.
         autocast_dtype: run the forward pass in mixed precision of this type, such as `torch.bfloat16`.
+        scheduler: sets the learning rate; it is stepped after every batch.
+        max_grad_norm: scale gradients down where their norm over all parameters is larger.
 
     Returns:
         The loss and the accuracy (in [0, 1]) over the epoch's samples, each measured before the update it led to.
@@ -57,7 +61,11 @@ def train_step(
 
         optimizer.zero_grad()
         loss.backward()
+        if max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
         optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
 
         totals.add(loss, logits, labels, loss_fn)
     return totals.means("training")
@@ -73,7 +81,7 @@ def test_step(
 ) -> tuple[float, float]:
     """Measure loss and accuracy over a DataLoader, in eval mode and without gradients.
 
-    Arguments, returns and errors are those of `train_step`. The model is left in eval mode.
+    Arguments, returns and errors are as for `train_step`. The model is left in eval mode.
     """
     model.eval()
     totals = _Totals(device)
@@ -101,6 +109,8 @@ def train(
     device: torch.device | str,
     *,
     autocast_dtype: torch.dtype | None = None,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    max_grad_norm: float | None = None,
     progress: bool = True,
     on_epoch_end: Callable[[Results], None] | None = None,
 ) -> Results:
@@ -115,6 +125,8 @@ def train(
         epochs: how many, at least 1.
         device: where to train.
         autocast_dtype: as for `train_step`.
+        scheduler: as for `train_step`.
+        max_grad_norm: as for `train_step`.
         progress: show a bar and print a line an epoch; the result is the same without.
         on_epoch_end: called after each epoch with the results so far.
 
@@ -128,7 +140,14 @@ def train(
     results: Results = {"train_loss": [], "train_acc": [], "test_loss": [], "test_acc": []}
     for epoch in progress_bar(range(1, epochs + 1), desc="Epochs", unit="epoch", disable=not progress):
         train_loss, train_acc = train_step(
-            model, train_dataloader, loss_fn, optimizer, device, autocast_dtype=autocast_dtype
+            model,
+            train_dataloader,
+            loss_fn,
+            optimizer,
+            device,
+            autocast_dtype=autocast_dtype,
+            scheduler=scheduler,
+            max_grad_norm=max_grad_norm,
         )
         test_loss, test_acc = test_step(model, test_dataloader, loss_fn, device, autocast_dtype=autocast_dtype)
 
@@ -142,6 +161,24 @@ def train(
                 f"test_loss: {test_loss:.4f} | test_acc: {test_acc:.4f}"
             )
     return results
+
+
+def warmup_cosine(
+    optimizer: torch.optim.Optimizer, *, warmup_steps: int, total_steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return a schedule that raises the learning rate from near 0 to the optimizer's, then lowers it to 0.
+
+    It rises along a line and falls along half a cosine (Loshchilov and Hutter, 2017,
+    https://arxiv.org/abs/1608.03983); a step is a batch.
+
+    Raises:
+        InputError: no step is left after the warm-up.
+    """
+    if not 0 < warmup_steps < total_steps:
+        raise InputError(f"A warm-up of {warmup_steps} of {total_steps} steps; take at least 1 and fewer than all")
+    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (warmup_steps + 1), total_iters=warmup_steps)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total_steps - warmup_steps)
+    return torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], [warmup_steps])
 
 
 def set_seeds(seed: int) -> None:

@@ -17,6 +17,7 @@ from torchvision.models import WeightsEnum
 from going_modular import weights as pretrained
 from going_modular.efficientnet_lite import efficientnet_lite0
 from going_modular.errors import InputError
+from going_modular.hybrid import Hybrid, HybridHead
 
 
 def create_model(
@@ -25,7 +26,8 @@ def create_model(
     """Build a classifier whose backbone is pretrained and frozen and whose head is new.
 
     Args:
-        name: a torchvision classifier that ends in a Linear, or `efficientnet_lite0`.
+        name: a torchvision classifier that ends in a Linear; `efficientnet_lite0`; or `hybrid_` before the name of an
+            EfficientNet, whose feature map two Transformer blocks read: they are the head then.
         num_classes: the width of the new head, at least 1.
         weights: a torchvision weights name (`DEFAULT`, `IMAGENET1K_V1`, ...), downloaded to torch's hub folder if it is
             not there; the path of a local file of this model's weights; or None for random weights.
@@ -62,6 +64,8 @@ def assemble(
     model = _build(name, entry)
     if tensors is not None:
         pretrained.load(model, tensors, name)
+    if name.startswith(pretrained.HYBRID):
+        return _make_hybrid(model, num_classes, entry).eval()
     _drop_auxiliary_heads(model)
     _replace_head(model, name, num_classes)
     return model.eval()
@@ -85,7 +89,7 @@ def first_available(*names: str) -> str:
 
 
 def head(model: nn.Module) -> nn.Module:
-    """Return the head: the last Linear with the Dropout right before it, if there is one.
+    """Return the head: the last Linear with the Dropout right before it, if there is one; a hybrid's Transformer.
 
     The modules are the model's own: training the head trains the model. It maps features (B, D) to logits
     (B, num_classes).
@@ -169,6 +173,7 @@ class TinyVGG(nn.Module):
 
 def _build(name: str, entry: WeightsEnum) -> nn.Module:
     """Build the ImageNet classifier with random weights."""
+    name = pretrained.backbone_name(name)
     if name == pretrained.LITE0:
         return efficientnet_lite0()
     options = {}
@@ -190,6 +195,8 @@ def _drop_auxiliary_heads(model: nn.Module) -> None:
 
 def _head_slots(model: nn.Module) -> list[tuple[nn.Module, str]]:
     """Return where the head's modules hang, as (parent, attribute): the Dropout if there is one, then the Linear."""
+    if isinstance(model, Hybrid):
+        return [(model, "head")]
     linears = [path for path, module in model.named_modules() if isinstance(module, nn.Linear) and path]
     if not linears:
         raise InputError(f"{type(model).__name__} has no Linear at its end: its head cannot be replaced")
@@ -200,6 +207,20 @@ def _head_slots(model: nn.Module) -> list[tuple[nn.Module, str]]:
     if isinstance(parent, nn.Sequential) and position and isinstance(children[position - 1][1], nn.Dropout):
         return [(parent, children[position - 1][0]), (parent, name)]
     return [(parent, name)]
+
+
+@torch.inference_mode()
+def _map_shape(features: nn.Module, entry: WeightsEnum) -> tuple[int, int, int]:
+    """Return (C, G, G), what a CNN makes of an image of the size that its weights want."""
+    (side,) = entry.transforms().crop_size
+    return tuple(features.eval()(torch.zeros(1, 3, side, side)).shape[1:])
+
+
+def _make_hybrid(cnn: nn.Module, num_classes: int, entry: WeightsEnum) -> Hybrid:
+    """Freeze a CNN's feature extractor and put a new Transformer on it; only that trains."""
+    channels, grid, _ = _map_shape(cnn.features, entry)
+    cnn.features.requires_grad_(False)
+    return Hybrid(cnn.features, HybridHead(channels=channels, grid=grid, num_classes=num_classes))
 
 
 def _replace_head(model: nn.Module, name: str, num_classes: int) -> None:

@@ -21,13 +21,23 @@ from going_modular.efficientnet_lite import EfficientNetLite0Weights
 from going_modular.errors import InputError
 
 LITE0 = "efficientnet_lite0"
+HYBRID = "hybrid_"  # before the name of a CNN whose feature maps a Transformer reads
 # densenet121-a639ec97.pth and its like were saved when "norm1" was written "norm.1"
 _OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 
 
 def model_names() -> list[str]:
-    """Return the names that `create_model` looks up: torchvision's classifiers and `efficientnet_lite0`."""
-    return sorted([*torchvision.models.list_models(module=torchvision.models), LITE0])
+    """Return the names that `create_model` looks up.
+
+    They are torchvision's classifiers, `efficientnet_lite0`, and `hybrid_` before the name of an EfficientNet.
+    """
+    backbones = [*torchvision.models.list_models(module=torchvision.models), LITE0]
+    return sorted(backbones + [f"{HYBRID}{name}" for name in backbones if name.startswith("efficientnet")])
+
+
+def backbone_name(name: str) -> str:
+    """Return the name of the model whose weights a model uses: of the CNN in a hybrid, else its own."""
+    return name.removeprefix(HYBRID)
 
 
 def entry(name: str, weights: str | Path | None) -> WeightsEnum:
@@ -37,7 +47,7 @@ def entry(name: str, weights: str | Path | None) -> WeightsEnum:
         InputError: the model has no weights of that name and there is no such file.
     """
     _check_name(name)
-    entries = EfficientNetLite0Weights if name == LITE0 else torchvision.models.get_model_weights(name)
+    entries = _entries(name)
     if weights is None or _is_file_name(name, weights):
         return entries.DEFAULT
     return entries[str(weights).rpartition(".")[2]]
@@ -91,7 +101,7 @@ def describe(name: str, weights: str | Path | None) -> str | dict[str, str] | No
 def availability(name: str) -> str | None:
     """Say in a few words why the model's default weights can be had here, or return None where they cannot."""
     weights = entry(name, "DEFAULT")
-    if name == LITE0:
+    if backbone_name(name) == LITE0:
         return "its ImageNet weights are installed"
     if (path := hub_path(weights)).exists():
         return f"its weights are in {path.parent}"
@@ -126,9 +136,14 @@ def _check_name(name: str) -> None:
         )
 
 
+def _entries(name: str) -> type[WeightsEnum]:
+    name = backbone_name(name)
+    return EfficientNetLite0Weights if name == LITE0 else torchvision.models.get_model_weights(name)
+
+
 def _is_file_name(name: str, weights: str | Path) -> bool:
     """Tell a local file from a weights name; raise where it is neither."""
-    entries = EfficientNetLite0Weights if name == LITE0 else torchvision.models.get_model_weights(name)
+    entries = _entries(name)
     if Path(str(weights)).is_file():  # torchvision's entry is neither str nor Path, and its str is its name
         return True
     family, _, member = str(weights).rpartition(".")

@@ -1,4 +1,5 @@
 import copy
+import math
 import random
 
 import numpy as np
@@ -181,3 +182,43 @@ def test_one_seed_fixes_every_generator_in_every_worker(num_workers):
     first = draw(5)
     assert torch.equal(first, draw(5))
     assert not torch.equal(first, draw(6))
+
+
+def test_the_learning_rate_rises_along_a_line_and_falls_along_a_cosine_a_step_a_batch():
+    trained = model()
+    optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
+    schedule = engine.warmup_cosine(optimizer, warmup_steps=4, total_steps=24)
+    seen = []
+    optimizer.register_step_pre_hook(lambda *_: seen.append(optimizer.param_groups[0]["lr"]))
+    loader = DataLoader(data(), 32)  # 8 batches
+    engine.train(
+        trained, loader, loader, optimizer, nn.CrossEntropyLoss(), 3, "cpu", scheduler=schedule, progress=False
+    )
+    warmup = [0.1 * (i + 1) / 5 for i in range(4)]
+    cosine = [0.05 * (1 + math.cos(math.pi * i / 20)) for i in range(20)]
+    assert seen == pytest.approx(warmup + cosine)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("warmup", "total"), [(0, 5), (5, 5), (6, 5)])
+def test_a_warm_up_leaves_steps_to_train(warmup, total):
+    optimizer = torch.optim.SGD(model().parameters(), lr=0.1)
+    with pytest.raises(InputError, match=f"A warm-up of {warmup} of {total} steps"):
+        engine.warmup_cosine(optimizer, warmup_steps=warmup, total_steps=total)
+
+
+def test_gradients_are_scaled_down_to_the_norm_that_was_asked_for():
+    norms = []
+    for max_grad_norm in (None, 0.01):
+        trained = model()
+        optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
+        parameters = list(trained.parameters())
+        optimizer.register_step_pre_hook(
+            lambda *_, parameters=parameters: norms.append(
+                torch.cat([p.grad.flatten() for p in parameters]).norm().item()
+            )
+        )
+        batches = [data()[:32]]
+        engine.train_step(trained, batches, nn.CrossEntropyLoss(), optimizer, "cpu", max_grad_norm=max_grad_norm)
+    assert norms[0] > 0.05
+    assert norms[1] == pytest.approx(0.01, rel=1e-3)

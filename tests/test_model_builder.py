@@ -3,7 +3,7 @@ import torch
 import torchvision
 from torch import nn
 
-from going_modular import engine, model_builder
+from going_modular import engine, features, image_folder, model_builder, weights
 from going_modular.errors import InputError
 
 WIDTHS = {
@@ -23,8 +23,8 @@ FIXED_SIZE = ("vit_b_16", "maxvit_t")
 
 
 def build(name: str, num_classes: int = 3) -> nn.Module:
-    weights = "DEFAULT" if name == "efficientnet_lite0" else None
-    return model_builder.create_model(name, num_classes, weights=weights)[0]
+    source = "DEFAULT" if name == "efficientnet_lite0" else None
+    return model_builder.create_model(name, num_classes, weights=source)[0]
 
 
 def run_one_epoch(model: nn.Module, side: int) -> None:
@@ -135,3 +135,22 @@ def test_tiny_vgg_has_the_published_size_and_a_smallest_image():
     assert sum(p.numel() for p in model_builder.TinyVGG(3, 10, 3).parameters()) == 8_083
     with pytest.raises(InputError, match="image_size is 15"):
         model_builder.TinyVGG(3, 10, 3, image_size=15)
+
+
+def test_swag_weights_bring_their_384_pixels_to_cached_features(make_classes, tmp_path):
+    torch.manual_seed(0)
+    theirs = torchvision.models.vit_b_16(weights=None, image_size=384).eval()
+    file = weights.hub_path(torchvision.models.ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1)
+    file.parent.mkdir(parents=True)
+    torch.save(theirs.state_dict(), file)
+
+    model, transform = model_builder.create_model("vit_b_16", 2, weights="IMAGENET1K_SWAG_E2E_V1")
+    assert transform.crop_size == [384]
+    dataset = image_folder.ImageFolder(make_classes("pets", images=1), transform)
+    for _ in range(2):  # computed, then read
+        extracted, _ = features.extract(model, dataset, precision="fp32", cache=tmp_path / "cache").tensors
+        theirs.heads = nn.Identity()
+        with torch.inference_mode():
+            expected = theirs(torch.stack([image for image, _ in dataset]))
+        torch.testing.assert_close(extracted, expected, rtol=1e-3, atol=1e-4)
+    assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 1
