@@ -22,7 +22,7 @@ MAX_LINES, MEDIAN_LINES = 20, 6  # of a code cell
 MAX_OPENING_WORDS = 120
 # 0.933 or 77.7%; what stands before "million" is knowledge of the world
 CITED = re.compile(r"(?<![\w.])\d[\d,]*\.\d{2,}(?!\d| (?:million|billion))|(?<![\w.])\d[\d,]*\.\d(?=%)")
-ARXIV = re.compile(r"arXiv:[\d.]+")
+ARXIV = re.compile(r"arXiv:[\d.]+|arxiv\.org/abs/[\d.]+")
 PRINTED = re.compile(r"\d[\d,]*\.\d+(?:e[-+]\d+)?")
 BAR = re.compile(r"^\w+: +\d+%\|.*\n?", re.MULTILINE)
 MACHINE_PATH = re.compile(r"/(work|tmp|root|home|Users|usr|opt)/|[A-Z]:\\\\|site-packages|ipykernel_\d")
