@@ -28,7 +28,9 @@ class Hybrid(nn.Module):
 
 
 class HybridHead(VisionTransformer):
-    """Two encoder blocks on feature maps, each map flattened to a row so that it can be cached like other features.
+    """A Vision Transformer of two blocks whose images are feature maps; to the hybrid it is the head.
+
+    Each map is flattened to a row, so that it can be cached like other features.
 
     Args:
         channels: C of the maps.
@@ -49,8 +51,10 @@ class HybridHead(VisionTransformer):
             dropout=0.1,
         )
         self.map_shape = (channels, grid, grid)
-        self.in_features, self.out_features = channels * grid**2, num_classes
+        self.in_features, self.out_features = channels * grid**2, num_classes  # as a Linear head has them
 
-    def forward(self, features: torch.Tensor, **options: object) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """Map flattened feature maps (B, C*G*G) to logits (B, num_classes); options are VisionTransformer's."""
-        return super().forward(features.unflatten(1, self.map_shape), **options)
+    def forward(
+        self, features: torch.Tensor, *, mask: torch.Tensor | None = None, return_attention: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Map flattened feature maps (B, C*G*G) to logits (B, num_classes), as VisionTransformer maps images."""
+        return super().forward(features.unflatten(1, self.map_shape), mask=mask, return_attention=return_attention)

@@ -44,7 +44,7 @@ class PatchEmbedding(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention (appendix A, equations 5 to 8): each token takes from the others what it looks for."""
+    """Multi-head self-attention (appendix A, equations 5 to 8): each token takes from all tokens what it looks for."""
 
     def __init__(self, *, hidden_dim: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -63,8 +63,8 @@ class SelfAttention(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (B, T, 3, h, D/h) -> 3 of (B, h, T, D/h)
         dropout = self.dropout if self.training else 0.0
         attention = None
-        if return_attention or _products_are_faster(query):
-            scores = query / math.sqrt(query.shape[3]) @ key.transpose(2, 3)  # by the width of a head, not D
+        if return_attention or _fused_is_slower(query):
+            scores = (query / math.sqrt(query.shape[3])) @ key.transpose(2, 3)  # by the root of a head's width, not D's
             if mask is not None:
                 scores = scores.masked_fill(~mask, -math.inf)
             attention = scores.softmax(dim=3)  # equation 6
@@ -72,7 +72,7 @@ class SelfAttention(nn.Module):
         else:  # the same, fused: the scores never lie in memory
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         tokens = self.projection(mixed.transpose(1, 2).flatten(2))  # (B, h, T, D/h) -> (B, T, D)
-        return tokens, attention if return_attention else None
+        return tokens, (attention if return_attention else None)
 
 
 class EncoderBlock(nn.Module):
@@ -126,7 +126,8 @@ class VisionTransformer(nn.Module):
         num_classes: the width of the output.
         dropout: on the tokens that enter and on what each block adds.
         attention_dropout: on attention.
-        stochastic_depth: how often the last block is left out in training; earlier ones less, in proportion.
+        stochastic_depth: probability with which the last block's attention, or its MLP, is left out for an image in
+            training; in earlier blocks less, in proportion.
 
     Raises:
         InputError: sizes that do not go together.
@@ -227,7 +228,7 @@ def local_window_mask(grid: int, k: int) -> torch.Tensor:
         k: the side of the window, odd.
 
     Returns:
-        (T, T) of bool, T = grid**2 + 1. The class token, first, sees all and is seen by all.
+        (T, T) of bool, T = grid**2 + 1. The class token, first, sees every token and is seen by every token.
 
     Raises:
         InputError: k is even or less than 1.
@@ -256,7 +257,7 @@ def from_torchvision(
     if not isinstance(model.conv_proj, nn.Conv2d) or model.representation_size is not None:
         raise InputError("This ViT has a convolutional stem or a second layer in its head; take one of table 1's")
     image_size = image_size or model.image_size
-    _grid(image_size, model.patch_size)
+    _grid(image_size, model.patch_size)  # raises if they do not fit
     first = model.encoder.layers[0]
     ours = VisionTransformer(
         image_size=image_size,
@@ -274,8 +275,8 @@ def from_torchvision(
     return ours.train(model.training)
 
 
-def _products_are_faster(query: torch.Tensor) -> bool:
-    """Tell where the fused kernel is the slower one: in bf16 on a CPU; with gradients its memory counts for more."""
+def _fused_is_slower(query: torch.Tensor) -> bool:
+    """Tell where plain products are faster: in bf16 on a CPU; with gradients, memory counts for more."""
     return query.device.type == "cpu" and query.dtype == torch.bfloat16 and not torch.is_grad_enabled()
 
 

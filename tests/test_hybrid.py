@@ -70,6 +70,22 @@ def test_on_cached_maps_it_learns_the_sample_and_a_checkpoint_holds_its_head(tmp
     torch.testing.assert_close(torch.tensor(list(found.values())), expected, rtol=1e-3, atol=1e-4)
 
 
+def test_on_real_photos_it_reaches_nine_of_ten(photos):
+    splits = data_setup.load_splits(photos)
+    model, splits.train.transform = model_builder.create_model(NAME, num_classes=3)
+    splits.test.transform = splits.train.transform
+    train, test = (features.extract(model, part, progress=False) for part in (splits.train, splits.test))
+    accuracies = []
+    for seed in range(3):
+        engine.set_seeds(seed)
+        head = model_builder.head(model_builder.create_model(NAME, num_classes=3)[0])
+        optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
+        loaders = DataLoader(train, 32, shuffle=True), DataLoader(test, 75)
+        results = engine.train(head, *loaders, optimizer, nn.CrossEntropyLoss(), 5, "cpu", progress=False)
+        accuracies.append(results["test_acc"][-1])
+    assert sum(accuracies) / 3 >= 0.9
+
+
 @pytest.mark.parametrize("name", ["hybrid_resnet18", "hybrid_", "hybrid_vit_b_16"])
 def test_other_backbones_are_refused_by_name(name):
     with pytest.raises(InputError, match=f"Unknown model '{name}'"):

@@ -1,14 +1,17 @@
 import math
 from functools import partial
+from statistics import mean, stdev
 
 import pytest
 import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models.vision_transformer import interpolate_embeddings
+from torchvision.transforms import v2
 
-from going_modular import engine, vit
+from going_modular import data_setup, engine, vit
 from going_modular.errors import InputError
 from going_modular.vit import VisionTransformer
 
@@ -244,3 +247,57 @@ def test_it_memorises_a_batch():
     loss, accuracy = engine.test_step(model, batches, nn.CrossEntropyLoss(), "cpu")
     assert accuracy == 1
     assert loss < 0.1
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[TensorDataset, TensorDataset]:
+    """Return the bundled sample as tensors of 64 pixels: to train on, to test on."""
+    splits = data_setup.load_splits("sample")
+    splits.train.transform = splits.test.transform = v2.Compose(
+        [v2.Resize((64, 64)), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.25])]
+    )
+    return tuple(TensorDataset(*next(iter(DataLoader(part, len(part))))) for part in (splits.train, splits.test))
+
+
+def from_scratch(sample, seed: int, *, as_in_the_table: bool) -> tuple[float, torch.Tensor]:
+    """Train a small ViT for 30 epochs; return its test accuracy and its answers."""
+    train, test = sample
+    engine.set_seeds(seed)
+    model = VisionTransformer(
+        image_size=64, patch_size=16, num_layers=4, hidden_dim=64, mlp_dim=128, num_heads=4, num_classes=3
+    )
+    loader, schedule = DataLoader(train, 32, shuffle=True), None
+    if as_in_the_table:  # with L2 and large embeddings, as tutorials take it over
+        nn.init.normal_(model.class_token)
+        nn.init.normal_(model.position_embedding)
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3, weight_decay=0.3)
+    else:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
+        schedule = engine.warmup_cosine(optimizer, warmup_steps=24, total_steps=30 * len(loader))
+    for _ in range(30):
+        engine.train_step(model, loader, nn.CrossEntropyLoss(), optimizer, "cpu", scheduler=schedule, max_grad_norm=1.0)
+    _, accuracy = engine.test_step(model, DataLoader(test, 75), nn.CrossEntropyLoss(), "cpu")
+    return accuracy, model(test.tensors[0]).argmax(dim=1)
+
+
+def test_from_scratch_it_beats_the_majority_class_beyond_the_spread_of_its_seeds(sample):
+    accuracies = [from_scratch(sample, seed, as_in_the_table=False)[0] for seed in range(3)]
+    assert min(accuracies) > 1 / 3
+    assert mean(accuracies) - 2 * stdev(accuracies) > 1 / 3
+
+
+def test_with_adams_l2_it_never_leaves_a_constant_answer(sample):
+    for seed in range(2):
+        accuracy, answers = from_scratch(sample, seed, as_in_the_table=True)
+        assert len(answers.unique()) == 1
+        assert accuracy == pytest.approx(1 / 3)
+
+
+def test_in_bf16_plain_products_and_the_fused_kernel_agree():
+    model, images = small(), torch.randn(2, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        fused = model(images).float()
+        with torch.inference_mode():
+            products = model(images).float()
+    assert relative_difference(products, fused) < 0.02
+    assert relative_difference(products, model(images)) < 0.05

@@ -102,6 +102,10 @@ WRONG = {
         lambda seconds: quantiles(seconds[1:])[::-1],
         mean_and_worst,
         by_rank,
+        lambda seconds: (
+            1000 * torch.tensor(seconds[1:]).median().item(),  # the lower one of two in the middle
+            quantiles(seconds[1:])[1],
+        ),
     ],
     "worth_a_look": [
         lambda models: sorted(models, key=lambda name: models[name][1]),

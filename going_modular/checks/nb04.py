@@ -56,7 +56,8 @@ def attention(attempt: Attempt) -> None:
             value,
             num_heads,
             shown=f"query, key and value (2, 5, {dim}), {num_heads} heads",
-            hint="scores are divided by the square root of a head's width; softmax runs over the keys",
+            hint="head i has the columns i * D/h to (i + 1) * D/h: unflatten the last dimension into (heads, D/h), "
+            "transpose, and turn back before flattening; divide scores by the root of D/h, softmax over the keys",
         )
 
 
@@ -71,8 +72,16 @@ def local_window_mask(attempt: Attempt) -> None:
             "returned no tensor of bool (T, T)",
             hint=f"with the class token there are {side} tokens; a comparison gives bool",
         )
-        attempt.require(bool(mask[0].all()), "the class token may not look at all", hint="its row, the first, is true")
-        attempt.require(bool(mask[:, 0].all()), "a patch may not look at the class token", hint="column 0 is true")
+        attempt.require(
+            bool(mask[0].all()),
+            "your mask forbids the class token to look at some tokens",
+            hint="row 0 is true everywhere",
+        )
+        attempt.require(
+            bool(mask[:, 0].all()),
+            "your mask forbids some patches to look at the class token",
+            hint="column 0 is true everywhere",
+        )
         expected = vit.local_window_mask(grid, k)
         wrong = [
             f"patch {row - 1} looking at patch {column - 1}" for row, column in (mask != expected).nonzero().tolist()
@@ -96,11 +105,11 @@ def count(attempt: Attempt) -> None:
         with torch.device("meta"):
             model = vit.VisionTransformer(**sizes, num_classes=num_classes, num_heads=4)
         expected = sum(parameter.numel() for parameter in model.parameters())
-        attempt.expect(
-            expected,
-            *sizes.values(),
-            num_classes,
-            shown=", ".join(f"{key}={value}" for key, value in (sizes | {"num_classes": num_classes}).items()),
-            hint="biases count; so do the class token's position and the last LayerNorm; heads add nothing",
-            tolerance=0,
+        shown = ", ".join(f"{key}={value}" for key, value in (sizes | {"num_classes": num_classes}).items())
+        found = attempt(*sizes.values(), num_classes, shown=shown)
+        attempt.require(isinstance(found, int), f"returned {found!r}, which is no integer", hint="count in integers")
+        attempt.require(
+            found == expected,
+            f"returned {found:,}, which is {abs(found - expected):,} too {'few' if found < expected else 'many'},",
+            hint="count biases, the projection, the class token and its position, the last LayerNorm; heads add none",
         )

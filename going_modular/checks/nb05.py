@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from going_modular.checks._check import Attempt, Check
+from going_modular.checks._check import Attempt, Check, describe
 
 
 @Check
@@ -20,7 +20,8 @@ def attention_map(attempt: Attempt) -> None:
         attempt.compare(
             found,
             expected,
-            hint="the last layer, the mean over heads, row 0 (the class token looks), without column 0 (at itself)",
+            hint="the last layer, the mean over heads, row 0 (the class token looks) without column 0 (at itself), "
+            "divided by the sum",
         )
 
 
@@ -35,14 +36,16 @@ def interpolate(attempt: Attempt) -> None:
         found = attempt(positions.clone(), new_grid, shown=f"a grid of {grid} x {grid} to {new_grid} x {new_grid}")
         attempt.require(
             isinstance(found, torch.Tensor) and found.shape == expected.shape,
-            f"returned no tensor {tuple(expected.shape)}",
-            hint="the class token's position stays, one of each patch of the new grid follows",
+            f"returned {describe(found)} instead of one of shape {tuple(expected.shape)}",
+            hint="the class token's position stays, one for each patch of the new grid follows",
         )
         attempt.compare(
             found[:, 0], positions[:, 0], what="the class token's position is", hint="it has no place to move"
         )
         attempt.compare(
-            found, expected, hint="(1, N, D) must be turned into (1, D, N) before it is cut into rows and columns"
+            found,
+            expected,
+            hint="(1, N, D) to (1, D, N) to (1, D, G, G), row by row, and back so; bicubic, align_corners=True",
         )
 
 
@@ -76,6 +79,7 @@ def latency(attempt: Attempt) -> None:
         [9.0, 0.01, 0.02, 0.03, 0.04, 0.05],
         [1.0, *[0.01] * 18, 0.5, 0.6],
         [0.5, 0.004, 0.001, 0.003],
+        [1.0, 0.01, 0.02, 0.03, 0.04],
     ):
         rest = 1000 * torch.tensor(seconds[1:])
         expected = (rest.quantile(0.5).item(), rest.quantile(0.95).item())

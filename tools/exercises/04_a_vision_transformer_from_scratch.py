@@ -76,7 +76,7 @@ checks.nb04.attention(my_attention)
 #
 # A convolution sees only what is near. Return a mask (T, T) of bool for `grid` x `grid` patches and a class token
 # before them: true where the row's token may look at the column's. A patch may look at the k x k patches around it (k
-# is odd; at the rim there are fewer) and at the class token; the class token may look at all.
+# is odd; at the rim there are fewer) and at the class token; the class token may look at every token.
 
 
 # %%

@@ -36,8 +36,8 @@ checks.nb05.attention_map(my_attention_map)
 # ### Exercise 2: Positions for another size (hard, 20 minutes)
 #
 # Weights trained on 224 pixels have 14 x 14 positions; at 384 pixels 24 x 24 are needed. Set the class token's position
-# aside, lay the others out as a grid, resize it with `F.interpolate` (bicubic, `align_corners=True`, which wants
-# (1, D, G, G)), and put the class token's in front again.
+# aside, lay the others out as a grid, resize it, and put the class token's in front again. `F.interpolate` wants
+# (1, D, G, G); take `mode="bicubic"` and `align_corners=True`.
 
 
 # %%
@@ -101,12 +101,12 @@ checks.nb05.latency(my_latency)
 # %%
 def my_worth_a_look(models: dict[str, tuple[float, float]]) -> list[str]:
     """Return the names of the models on the Pareto front, by cost."""
-
     # solution
-    def dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
-        return one[0] >= other[0] and one[1] <= other[1] and one != other
-
-    front = [name for name in models if not any(dominates(other, models[name]) for other in models.values())]
+    front = []
+    for name, (accuracy, cost) in models.items():
+        others = [other for other in models.values() if other != (accuracy, cost)]
+        if not any(other[0] >= accuracy and other[1] <= cost for other in others):
+            front.append(name)
     return sorted(front, key=lambda name: models[name][1])
     # end
 
