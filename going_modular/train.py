@@ -154,8 +154,8 @@ def _parser() -> cli.ArgumentParser:
     )
     add(
         "--model",
-        help="a torchvision classifier, or efficientnet_lite0. None: efficientnet_b0, or Lite0 where "
-        "B0's weights cannot be had",
+        help="a torchvision classifier, efficientnet_lite0, or hybrid_ before an EfficientNet's name. None: "
+        "efficientnet_b0, or Lite0 where B0's weights cannot be had",
     )
     add("--weights", default=default.weights, help="a torchvision weights name, a local file of them, or none (random)")
     add("--epochs", type=cli.positive_int, default=default.epochs, help="passes over the training images")

@@ -90,6 +90,7 @@ def test_dropout_and_mode_come_over_from_torchvision_and_nothing_is_shared():
     theirs = their_model("vit_b_32", dropout=0.1, attention_dropout=0.2).train()
     ours = vit.from_torchvision(theirs)
     assert ours.training
+    assert not vit.from_torchvision(their_model("vit_b_32")).training
     assert ours.dropout.p == ours.blocks[3].mlp[2].p == 0.1
     assert ours.blocks[3].attention.dropout == 0.2
     with torch.no_grad():
@@ -231,6 +232,12 @@ def test_later_blocks_are_left_out_more_often():
     model = small(num_layers=5, stochastic_depth=0.4)
     assert [block.drop_path.p for block in model.blocks] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
     assert small(num_layers=1, stochastic_depth=0.4).blocks[0].drop_path.p == 0
+
+
+def test_a_block_is_left_out_for_some_images_of_a_batch_and_not_for_others():
+    model = small(stochastic_depth=0.5).train()
+    logits = model(torch.randn(1, 3, 32, 32).expand(32, -1, -1, -1))
+    assert 1 < len(logits.unique(dim=0)) < 32  # attention and MLP of the last block, each there or not
 
 
 def test_it_memorises_a_batch():
