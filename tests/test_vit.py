@@ -237,7 +237,8 @@ def test_later_blocks_are_left_out_more_often():
 def test_a_block_is_left_out_for_some_images_of_a_batch_and_not_for_others():
     model = small(stochastic_depth=0.5).train()
     logits = model(torch.randn(1, 3, 32, 32).expand(32, -1, -1, -1))
-    assert 1 < len(logits.unique(dim=0)) < 32  # attention and MLP of the last block, each there or not
+    kinds = logits.detach().round(decimals=3).unique(dim=0)
+    assert len(kinds) == 4  # attention and MLP of the last block, each there or not
 
 
 def test_it_memorises_a_batch():
