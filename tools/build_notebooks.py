@@ -1,4 +1,4 @@
-"""Build the notebooks: write the exercise sheets, execute notebooks and solutions, keep their outputs.
+"""Build the notebooks: execute them, the exercise sheets and the solutions, and keep their outputs.
 
     python tools/build_notebooks.py          # all
     python tools/build_notebooks.py 01 03    # these
@@ -6,8 +6,8 @@
 The one source of the exercises of notebook NN is `tools/exercises/NN_name.py`, in cells that start with `# %%` or
 `# %% [markdown]`. What stands between the lines `# solution` and `# end` is the solution; in its place the exercise has
 `raise NotImplementedError`. From it come `notebooks/exercises/NN_name.ipynb`, `notebooks/solutions/NN_name.ipynb` and
-the exercises in `notebooks/NN_name.ipynb`: a code cell there that calls `checks.nbNN.<exercise>(...)`, and the text
-before it, are replaced by those of the source.
+the exercises in `notebooks/NN_name.ipynb`: a code cell there that calls `checks.nbNN.<exercise>(...)`, and the text and
+the stub before it, are replaced by those of the source.
 """
 
 import argparse
@@ -84,19 +84,20 @@ def exercises(text: str) -> dict[str, str]:
 
 
 def place_exercises(target: NotebookNode, sheet: NotebookNode) -> None:
-    """Put the sheet's exercises, text and code, where the notebook has the calls of their checks.
+    """Put the sheet's exercises (text, stub, check) where the notebook has the calls of their checks.
 
     Raises:
-        ValueError: the notebook lacks a call, or a text before it.
+        ValueError: the notebook lacks a call, or a text and a stub before it.
     """
     places = {_check_call(cell): i for i, cell in enumerate(target.cells) if _check_call(cell)}
     for i, cell in enumerate(sheet.cells):
         if not (call := _check_call(cell)):
             continue
-        if call not in places or target.cells[places[call] - 1].cell_type != "markdown":
-            raise ValueError(f"The notebook has no text followed by a code cell with {call}; add them")
-        place = places[call]
-        target.cells[place - 1].source, target.cells[place].source = sheet.cells[i - 1].source, cell.source
+        place = places.get(call, 0)
+        if [other.cell_type for other in target.cells[place - 2 : place]] != ["markdown", "code"]:
+            raise ValueError(f"The notebook has no text, code cell and code cell with {call}; add them")
+        for offset in (-2, -1, 0):
+            target.cells[place + offset].source = sheet.cells[i + offset].source
 
 
 def execute(target: NotebookNode, folder: Path) -> NotebookNode:
@@ -158,10 +159,13 @@ def build(path: Path) -> None:
     """
     text = (SOURCES / path.with_suffix(".py").name).read_text(encoding="utf-8")
     sheet, solution = notebook(blank(text)), notebook(solved(text))
-    write(sheet, NOTEBOOKS / "exercises" / path.name)
     target = nbformat.read(path, as_version=4)
     place_exercises(target, sheet)
-    for what, where in ((solution, NOTEBOOKS / "solutions" / path.name), (target, path)):
+    for what, where in (
+        (sheet, NOTEBOOKS / "exercises" / path.name),
+        (solution, NOTEBOOKS / "solutions" / path.name),
+        (target, path),
+    ):
         start = time.perf_counter()
         write(execute(what, where.parent), where)
         seconds = time.perf_counter() - start

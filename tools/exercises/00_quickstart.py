@@ -3,7 +3,7 @@
 # %% [markdown]
 # # 00 Quickstart: exercises
 #
-# Replace each `raise NotImplementedError`, run the cell, and read what the check says. All four together take some
+# Replace each `raise NotImplementedError`, run the cell and the check below it. All four together take some
 # 20 minutes.
 
 # %%
@@ -29,6 +29,7 @@ def count_trainable(model: nn.Module) -> int:
     # end
 
 
+# %%
 checks.nb00.count_trainable(count_trainable)
 
 # %% [markdown]
@@ -46,6 +47,7 @@ def guessing_loss(num_classes: int) -> float:
     # end
 
 
+# %%
 checks.nb00.guessing_loss(guessing_loss)
 
 # %% [markdown]
@@ -62,6 +64,7 @@ def share_right(logits: torch.Tensor, labels: torch.Tensor) -> float:
     # end
 
 
+# %%
 checks.nb00.share_right(share_right)
 
 # %% [markdown]
@@ -81,4 +84,5 @@ def best_guess(logits: torch.Tensor, class_names: list[str]) -> tuple[str, float
     # end
 
 
+# %%
 checks.nb00.best_guess(best_guess)

@@ -3,7 +3,7 @@
 # %% [markdown]
 # # 01 Data and transforms: exercises
 #
-# Replace each `raise NotImplementedError`, run the cell, and read what the check says. All five together take some
+# Replace each `raise NotImplementedError`, run the cell and the check below it. All five together take some
 # 45 minutes.
 
 # %%
@@ -34,6 +34,7 @@ def count_images(folder: Path) -> dict[str, int]:
     # end
 
 
+# %%
 checks.nb01.count_images(count_images)
 
 # %% [markdown]
@@ -50,6 +51,7 @@ def undo_normalise(values: torch.Tensor, mean: list[float], std: list[float]) ->
     # end
 
 
+# %%
 checks.nb01.undo_normalise(undo_normalise)
 
 # %% [markdown]
@@ -68,6 +70,7 @@ def put_on_white(image: Image.Image) -> Image.Image:
     # end
 
 
+# %%
 checks.nb01.put_on_white(put_on_white)
 
 # %% [markdown]
@@ -94,6 +97,7 @@ def split_in_proportion(labels: list[int], share: float, seed: int) -> tuple[lis
     # end
 
 
+# %%
 checks.nb01.split_in_proportion(split_in_proportion)
 
 # %% [markdown]
@@ -114,4 +118,5 @@ def split_with_transforms(dataset: Dataset, train: list[int], validation: list[i
     # end
 
 
+# %%
 checks.nb01.split_with_transforms(split_with_transforms)

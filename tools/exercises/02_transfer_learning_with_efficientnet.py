@@ -3,7 +3,7 @@
 # %% [markdown]
 # # 02 Transfer learning with EfficientNet: exercises
 #
-# Replace each `raise NotImplementedError`, run the cell, and read what the check says. All six together take some
+# Replace each `raise NotImplementedError`, run the cell and the check below it. All six together take some
 # 70 minutes.
 
 # %%
@@ -27,6 +27,7 @@ def my_freeze(model: nn.Module) -> None:
     # end
 
 
+# %%
 checks.nb02.freeze(my_freeze)
 
 
@@ -49,6 +50,7 @@ def my_parameters_by_part(model: nn.Module) -> dict[str, tuple[int, int]]:
     # end
 
 
+# %%
 checks.nb02.parameters_by_part(my_parameters_by_part)
 
 
@@ -65,6 +67,7 @@ def my_new_head(in_features: int, num_classes: int) -> nn.Module:
     # end
 
 
+# %%
 checks.nb02.new_head(my_new_head)
 
 
@@ -92,6 +95,7 @@ def my_train_epoch(model: nn.Module, dataloader: DataLoader, loss_fn, optimizer)
     # end
 
 
+# %%
 checks.nb02.train_epoch(my_train_epoch)
 
 
@@ -109,6 +113,7 @@ def my_predict(logits: torch.Tensor, class_names: list[str]) -> list[tuple[str, 
     # end
 
 
+# %%
 checks.nb02.predict(my_predict)
 
 
@@ -127,4 +132,5 @@ def my_mend(pixels: torch.Tensor, transform, device: str) -> torch.Tensor:
     # end
 
 
+# %%
 checks.nb02.mend(my_mend)

@@ -3,7 +3,7 @@
 # %% [markdown]
 # # 03 Pay once: exercises
 #
-# Replace each `raise NotImplementedError`, run the cell, and read what the check says. All five together take some
+# Replace each `raise NotImplementedError`, run the cell and the check below it. All five together take some
 # 70 minutes.
 
 # %%
@@ -33,6 +33,7 @@ def my_cache_features(backbone: nn.Module, dataloader: DataLoader) -> tuple[torc
     # end
 
 
+# %%
 checks.nb03.cache_features(my_cache_features)
 
 
@@ -54,6 +55,7 @@ def my_set_modes(model: nn.Module) -> None:
     # end
 
 
+# %%
 checks.nb03.set_modes(my_set_modes)
 
 
@@ -71,6 +73,7 @@ def my_accuracy(batches: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
     # end
 
 
+# %%
 checks.nb03.accuracy(my_accuracy)
 
 
@@ -90,6 +93,7 @@ def my_folds(n: int, k: int, seed: int) -> list[tuple[list[int], list[int]]]:
     # end
 
 
+# %%
 checks.nb03.folds(my_folds)
 
 
@@ -113,4 +117,5 @@ def my_wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, floa
     # end
 
 
+# %%
 checks.nb03.wilson(my_wilson)

@@ -3,7 +3,7 @@
 # %% [markdown]
 # # 04 A Vision Transformer from scratch: exercises
 #
-# Replace each `raise NotImplementedError`, run the cell, and read what the check says. All five together take some
+# Replace each `raise NotImplementedError`, run the cell and the check below it. All five together take some
 # 85 minutes.
 
 # %%
@@ -30,6 +30,7 @@ def my_patchify(images: torch.Tensor, patch_size: int) -> torch.Tensor:
     # end
 
 
+# %%
 checks.nb04.patchify(my_patchify)
 
 # %% [markdown]
@@ -48,6 +49,7 @@ def my_embed(patches: torch.Tensor, class_token: torch.Tensor, positions: torch.
     # end
 
 
+# %%
 checks.nb04.embed(my_embed)
 
 # %% [markdown]
@@ -69,6 +71,7 @@ def my_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, nu
     # end
 
 
+# %%
 checks.nb04.attention(my_attention)
 
 # %% [markdown]
@@ -92,6 +95,7 @@ def my_local_window_mask(grid: int, k: int) -> torch.Tensor:
     # end
 
 
+# %%
 checks.nb04.local_window_mask(my_local_window_mask)
 
 # %% [markdown]
@@ -118,4 +122,5 @@ def my_count(image_size: int, patch_size: int, num_layers: int, hidden_dim: int,
     # end
 
 
+# %%
 checks.nb04.count(my_count)

@@ -3,7 +3,7 @@
 # %% [markdown]
 # # 05 Transfer learning with ViT-B/16: exercises
 #
-# Replace each `raise NotImplementedError`, run the cell, and read what the check says. All five together take some
+# Replace each `raise NotImplementedError`, run the cell and the check below it. All five together take some
 # 65 minutes.
 
 # %%
@@ -30,6 +30,7 @@ def my_attention_map(attention: torch.Tensor) -> torch.Tensor:
     # end
 
 
+# %%
 checks.nb05.attention_map(my_attention_map)
 
 # %% [markdown]
@@ -52,6 +53,7 @@ def my_interpolate(positions: torch.Tensor, new_grid: int) -> torch.Tensor:
     # end
 
 
+# %%
 checks.nb05.interpolate(my_interpolate)
 
 # %% [markdown]
@@ -70,6 +72,7 @@ def my_file_size(model: nn.Module) -> float:
     # end
 
 
+# %%
 checks.nb05.file_size(my_file_size)
 
 # %% [markdown]
@@ -88,6 +91,7 @@ def my_latency(seconds: list[float]) -> tuple[float, float]:
     # end
 
 
+# %%
 checks.nb05.latency(my_latency)
 
 # %% [markdown]
@@ -111,4 +115,5 @@ def my_worth_a_look(models: dict[str, tuple[float, float]]) -> list[str]:
     # end
 
 
+# %%
 checks.nb05.worth_a_look(my_worth_a_look)
