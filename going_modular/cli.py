@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from going_modular.errors import InputError
+from going_modular.errors import InputError, ProcessDiedError, Terminated
 
-BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+BAD_INPUT, INTERRUPTED, BROKEN_PIPE, TERMINATED = 2, 130, 141, 143
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -32,7 +32,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def run(command: Callable[[], None], name: str) -> int:
-    """Run a command and return its exit status: 0, 2 for input that cannot be used, 130 for Ctrl-C."""
+    """Run a command and return its exit status: 0, 2 for input that cannot be used, 130 for Ctrl-C, 143 for SIGTERM."""
     # in a pipe, too, lines come out in the order of events; a path that the terminal cannot show is no reason to stop
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
@@ -43,6 +43,14 @@ def run(command: Callable[[], None], name: str) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"{name}: interrupted; {str(interrupt) or 'nothing was kept'}", file=sys.stderr)
         return INTERRUPTED
+    except Terminated as end:
+        if str(end):
+            print(f"{name}: terminated; {end}", file=sys.stderr)
+        return TERMINATED
+    except ProcessDiedError as error:
+        if error.status != BAD_INPUT:  # that process has said what it cannot use
+            print(f"{name}: error: {error}", file=sys.stderr)
+        return error.status
     except BrokenPipeError:  # who reads our output, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE

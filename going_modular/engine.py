@@ -51,7 +51,7 @@ def train_step(
     Raises:
         InputError: the DataLoader is empty, or the loss is not finite.
     """
-    _train_what_learns(model)
+    set_train_mode(model)
     totals = _Totals(device)
     for batch, labels in dataloader:
         batch, labels = _to(batch, device), _to(labels, device)
@@ -221,7 +221,7 @@ class _Totals:
         return loss, self.correct.item() / self.seen
 
 
-def _train_what_learns(module: nn.Module) -> None:
+def set_train_mode(module: nn.Module) -> None:
     """Put a module in training mode, save the parts all of whose parameters are frozen, with all they contain."""
     parameters = list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
@@ -229,7 +229,7 @@ def _train_what_learns(module: nn.Module) -> None:
         return
     module.training = True
     for child in module.children():
-        _train_what_learns(child)
+        set_train_mode(child)
 
 
 def _to(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:

@@ -94,6 +94,40 @@ def extract(
     return TensorDataset(features, labels)
 
 
+def extract_sharded(
+    model: nn.Module, dataset: Dataset, *, device: torch.device | str = "cpu", progress: bool = True, **options: object
+) -> TensorDataset:
+    """Do what `extract` does, each process of a torch.distributed group for its part of the data set.
+
+    Every process gets all features. Without a group it is `extract`.
+
+    Args:
+        model: the same in every process.
+        dataset: the same in every process, with at least as many items as processes.
+        device: of this process.
+        progress: show a bar, in the first process.
+        options: as for `extract`.
+
+    Raises:
+        InputError: as `extract` does, in the process that met it.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return extract(model, dataset, device=device, progress=progress, **options)
+    rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    mine = range(rank, len(dataset), processes)
+    values, labels = extract(
+        model, Subset(dataset, mine), device=device, progress=progress and rank == 0, **options
+    ).tensors
+
+    # a row is filled by one process and 0 in the others: their sum is the whole
+    features = torch.zeros(len(dataset), values.shape[1], device=device)
+    all_labels = torch.zeros(len(dataset), dtype=torch.int64, device=device)
+    features[mine], all_labels[mine] = values.to(device), labels.to(device)
+    for tensor in (features, all_labels):
+        torch.distributed.all_reduce(tensor)
+    return TensorDataset(features.cpu(), all_labels.cpu())
+
+
 def resolve_precision(precision: str, device: torch.device | str) -> str:
     """Return `fp32` or `bf16`; `auto` is bf16 where the device multiplies it natively, else fp32.
 

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sklearn.model_selection import train_test_split
+import numpy as np
+from sklearn.model_selection import StratifiedKFold, train_test_split
 from torchvision import datasets
 
 from going_modular import images
@@ -13,6 +14,11 @@ from going_modular.errors import InputError
 
 SPLITS = ("train", "test")  # the folders of a data set that brings its own split
 TEST_SHARE = 0.2  # of the images, where a data set brings no split of its own
+VALIDATION_SHARE = 0.1  # of the images; taken from those to train on
+FOLDS = 10
+# Each class is dealt out to ten folds in turn. Of any run of neighbours, these two and this one get their share to
+# within one image, and so does the rest; adjoining folds would not.
+TEST_FOLDS, VALIDATION_FOLD = (0, 6), 3
 
 
 class ImageFolder(datasets.ImageFolder):
@@ -72,18 +78,63 @@ def pair(train_dir: Path, test_dir: Path) -> tuple[ImageFolder, ImageFolder]:
 def stratified_split(everything: ImageFolder, *, seed: int) -> tuple[ImageFolder, ImageFolder]:
     """Split a data set 80/20 into training and test images, every class in the same proportion.
 
+    With ten images or more in every class, each class is within one image of its share.
+
     Raises:
         InputError: a class has fewer than two images.
     """
-    counts = Counter(everything.targets)
-    scarce = [everything.classes[label] for label, count in sorted(counts.items()) if count < 2]
-    if scarce:
-        raise InputError(f"Data {everything.root!r}: one image only in {', '.join(scarce)}; a split needs two a class")
-    test_size = max(round(TEST_SHARE * len(everything)), len(everything.classes))
-    train, test = train_test_split(
-        range(len(everything)), test_size=test_size, stratify=everything.targets, random_state=seed
-    )
+    _check_each_class(everything, 2)
+    if min(Counter(everything.targets).values()) >= FOLDS:
+        folds = _deal(everything, seed)
+        test = np.concatenate([folds[i] for i in TEST_FOLDS])
+        train = np.setdiff1d(range(len(everything)), test)
+    else:
+        test_size = max(round(TEST_SHARE * len(everything)), len(everything.classes))
+        train, test = train_test_split(
+            range(len(everything)), test_size=test_size, stratify=everything.targets, random_state=seed
+        )
     return everything.subset(sorted(train)), everything.subset(sorted(test))
+
+
+def three_way_split(everything: ImageFolder, *, seed: int) -> tuple[ImageFolder, ImageFolder, ImageFolder]:
+    """Split a data set 70/10/20 into training, validation and test images, every class in the same proportion.
+
+    The test images are those of `stratified_split`. With ten images or more in every class, each class is within one
+    image of its share in all three.
+
+    Raises:
+        InputError: a class has fewer than three images.
+    """
+    _check_each_class(everything, 3)
+    train, test = stratified_split(everything, seed=seed)
+    if min(Counter(everything.targets).values()) >= FOLDS:
+        validation = _deal(everything, seed)[VALIDATION_FOLD]
+        chosen = {everything.samples[i][0] for i in validation}
+        kept = [i for i, (path, _) in enumerate(train.samples) if path not in chosen]
+        return train.subset(kept), everything.subset(sorted(validation)), test
+    return *hold_out(train, VALIDATION_SHARE / (1 - TEST_SHARE), seed=seed), test
+
+
+def hold_out(dataset: ImageFolder, share: float, *, seed: int) -> tuple[ImageFolder, ImageFolder]:
+    """Split a data set in two, every class in the same proportion.
+
+    Args:
+        dataset: what to split.
+        share: of the images, in (0, 1), that go to the second part; at least as many as there are classes do.
+        seed: of the choice.
+
+    Raises:
+        InputError: a class has fewer than two images, or the first part would have fewer than one a class.
+    """
+    _check_each_class(dataset, 2)
+    held_out = max(round(share * len(dataset)), len(dataset.classes))
+    if held_out > len(dataset) - len(dataset.classes):
+        raise InputError(
+            f"Data {str(dataset.root)!r}: of {len(dataset)} images {held_out} would be held out, which leaves fewer "
+            f"than one for each of the {len(dataset.classes)} classes"
+        )
+    kept, out = train_test_split(range(len(dataset)), test_size=held_out, stratify=dataset.targets, random_state=seed)
+    return dataset.subset(sorted(kept)), dataset.subset(sorted(out))
 
 
 def content_root(folder: Path) -> Path:
@@ -98,6 +149,21 @@ def content_root(folder: Path) -> Path:
 def visible_folders(folder: Path) -> list[Path]:
     """Return the folders in a folder, sorted, without hidden ones and `__MACOSX`."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+
+
+def _check_each_class(dataset: ImageFolder, least: int) -> None:
+    counts = Counter(dataset.targets)
+    scarce = [f"{counts[label]} in {name}" for label, name in enumerate(dataset.classes) if counts[label] < least]
+    if scarce:
+        raise InputError(
+            f"Data {str(dataset.root)!r}: too few images to split ({', '.join(scarce)}); each class needs {least}"
+        )
+
+
+def _deal(everything: ImageFolder, seed: int) -> list[np.ndarray]:
+    """Deal the images out to ten folds, each class in turn; return the indices of each."""
+    dealer = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    return [fold for _, fold in dealer.split(everything.targets, everything.targets)]
 
 
 def _is_hidden(name: str) -> bool:

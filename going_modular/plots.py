@@ -22,10 +22,11 @@ NAME_COLUMNS = 20  # of a class name, a Latin letter each: what fits above an im
 
 
 def loss_curves(results: dict[str, list[float]]) -> Figure:
-    """Draw loss and accuracy against epochs, training and test.
+    """Draw loss and accuracy against epochs, for training and what else was measured.
 
     Args:
-        results: `train_loss`, `train_acc`, `test_loss`, `test_acc`, a value an epoch each, as `engine.train` returns.
+        results: `train_loss`, `train_acc`, `test_loss`, `test_acc`, a value an epoch each, as `engine.train` returns;
+            `val_loss` and `val_acc` in place of the test's, or with them.
     """
     figure = Figure(figsize=CURVES_SIZE, layout="constrained")
     _draw_loss_curves(figure, results)
@@ -125,8 +126,9 @@ def save(figure: Figure, path: Path) -> None:
 def _draw_loss_curves(figure: Figure, results: dict[str, list[float]]) -> None:
     epochs = range(1, len(results["train_loss"]) + 1)
     for axes, quantity, label in zip(figure.subplots(1, 2), ("loss", "acc"), ("loss", "accuracy"), strict=True):
-        for part, style in (("train", "o-"), ("test", "s--")):
-            axes.plot(epochs, results[f"{part}_{quantity}"], style, markersize=4, label=part)
+        for part, style, shown in (("train", "o-", "train"), ("val", "^:", "validation"), ("test", "s--", "test")):
+            if (name := f"{part}_{quantity}") in results:
+                axes.plot(epochs, results[name], style, markersize=4, label=shown)
         axes.set(title=label.capitalize(), xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)

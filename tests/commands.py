@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from going_modular import cli, predict, train
+from going_modular import cli, fine_tune, predict, train
 
 PACKAGE = Path(cli.__file__).parent
-COMMANDS = {"train.py": train._main, "predict.py": predict._main}
+COMMANDS = {"train.py": train._main, "predict.py": predict._main, "fine_tune.py": fine_tune._main}
 LITE0 = ("--model", "efficientnet_lite0")
 HANGS = 120  # seconds; a limit for what should end, no measurement
 
@@ -36,7 +36,7 @@ def run(script: str | Path, *arguments: object, cwd: Path, **environment: str) -
     )
 
 
-def start(script: str, *arguments: object, cwd: Path, **options: object) -> subprocess.Popen:
+def start(script: str | Path, *arguments: object, cwd: Path, **options: object) -> subprocess.Popen:
     """Start a command as a terminal does, in a process group of its own."""
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     text = {"encoding": "utf-8", "errors": "replace"}  # whoever reads a part of a bar may cut a character
@@ -58,7 +58,7 @@ def succeed(script: str, *arguments: object) -> None:
 def messages(stderr: str) -> list[str]:
     """Return the lines on stderr that are not progress bars."""
     lines = [text.strip() for text in re.split(r"[\r\n]+", stderr)]
-    return [text for text in lines if text and not re.match(r"(Features|Epochs): +\d", text)]
+    return [text for text in lines if text and not re.match(r"(Features|Epochs|[\w-]+, epoch \d+/\d+): +\d", text)]
 
 
 def refusal(capsys: pytest.CaptureFixture, script: str, *arguments: object) -> str:

@@ -14,22 +14,28 @@ from commands import HANGS, LITE0, PACKAGE, messages, refusal, start
 from going_modular import checkpoint, cli
 
 
-@pytest.mark.parametrize("script", ["train.py", "predict.py"])
+@pytest.mark.parametrize("script", ["train.py", "predict.py", "fine_tune.py"])
 def test_help_comes_without_torch(script, tmp_path):
     code = (
         "import runpy, sys\n"
         "sys.argv = sys.argv[1:]\n"
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit as end: assert end.code == 0\n"
-        "heavy = {'torch', 'torchvision', 'numpy', 'sklearn', 'matplotlib', 'PIL'} & sys.modules.keys()\n"
-        "assert not heavy, heavy\n"
+        "heavy = {'torch', 'torchvision', 'numpy', 'sklearn', 'matplotlib', 'PIL', 'lightning', 'yaml'}\n"
+        "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
     )
     line = [sys.executable, "-c", code, str(PACKAGE / script), "--help"]
     finished = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS, check=False)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.startswith(f"usage: {script}")
     flags = "data model weights epochs batch-size lr seed device precision augment no-cache output"
-    for flag in flags.split() if script == "train.py" else ("checkpoint", "weights", "json", "plot"):
+    more = "config recipe patience devices nodes resume"
+    expected = {
+        "train.py": flags,
+        "predict.py": "checkpoint weights json plot",
+        "fine_tune.py": flags.replace("augment no-cache ", more + " "),
+    }
+    for flag in expected[script].split():
         assert f"--{flag}" in finished.stdout
     if script == "train.py":
         for default in ("(default: 5)", "(default: 32)", "(default: 0.001)", "(default: 42)"):

@@ -1,10 +1,12 @@
 import hashlib
+import io
 import re
 import shutil
 import zipfile
 
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from torchvision.models import ResNet18_Weights
 from torchvision.transforms import v2
@@ -142,7 +144,7 @@ def test_a_zip_of_new_content_is_unpacked_anew(split_folder, tmp_path):
         ("flat", "put the images of each class into a folder of the class's name"),
         ("nothing", "put the images of each class into a folder of the class's name"),
         ("one", "'cat'; a classifier needs two"),
-        ("single", "one image only in cat, dog; a split needs two a class"),
+        ("single", "too few images to split (1 in cat, 1 in dog); each class needs 2"),
         ("half", "has train/ but not both train/ and test/; add or rename one"),
         ("halves", "has train/, val/ but not both train/ and test/; add or rename one"),
         ("differ", "only in train: dog; only in test: cow"),
@@ -217,6 +219,61 @@ def test_a_real_download(server, data_folder, make_classes, split_folder, tmp_pa
     for name in (None, *downloads):
         assert data_setup.load_splits(name).origin == "photos"
     assert len(server.asked) == asked
+
+
+@pytest.fixture
+def eurosat(server, data_folder, make_image, tmp_path, monkeypatch):
+    """EuroSAT's zip, of four images, where torchvision looks for it: its address and MD5 are others here."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in ("AnnualCrop/AnnualCrop_1", "AnnualCrop/AnnualCrop_2", "Forest/Forest_1", "Forest/Forest_2"):
+            file.write(make_image("tile.jpg", size=(64, 64), seed=len(name)), f"2750/{name}.jpg")
+    server.files["/EuroSAT.zip"] = archive.getvalue()
+    real = torchvision.datasets.eurosat.download_and_extract_archive
+    md5 = hashlib.md5(archive.getvalue()).hexdigest()
+
+    def from_here(url: str, download_root: str, md5: str = md5) -> None:
+        assert url.endswith("/EuroSAT.zip")
+        real(f"{server.url}/EuroSAT.zip", download_root=download_root, md5=md5_here[0])
+
+    md5_here = [md5]
+    monkeypatch.setattr(torchvision.datasets.eurosat, "download_and_extract_archive", from_here)
+    monkeypatch.setattr(data_setup, "EUROSAT_HOST", server.url)
+    return md5_here
+
+
+def test_eurosat_is_downloaded_once_and_split(server, eurosat, data_folder):
+    splits = data_setup.load_splits("eurosat")
+    assert splits.class_names == ["AnnualCrop", "Forest"]
+    assert (splits.name, len(splits.train), len(splits.test)) == ("eurosat", 2, 2)
+    assert [path.name for path in data_folder.iterdir()] == ["eurosat"]
+    server.files.clear()
+    assert data_setup.load_splits("eurosat").test.samples == splits.test.samples
+
+
+def test_a_download_of_eurosat_that_fails_leaves_nothing_that_looks_like_a_data_set(server, eurosat, data_folder):
+    eurosat[0] = "0" * 32
+    assert "Data 'eurosat' cannot be downloaded" in error_of("eurosat")
+    server.files.clear()
+    assert "use the data 'sample'" in error_of("eurosat")
+    assert not list(data_folder.iterdir())
+
+
+def test_offline_eurosat_names_the_remedy(data_folder):
+    assert "GOING_MODULAR_OFFLINE is set; get EuroSAT.zip (RGB) elsewhere and pass it as data" in error_of("eurosat")
+
+
+def test_a_validation_part_comes_out_of_the_training_part(split_folder, make_classes):
+    two = data_setup.load_splits(split_folder)
+    three = data_setup.load_splits(split_folder, validation=True)
+    assert two.validation is None
+    assert three.test.samples == two.test.samples
+    assert sorted(three.train.samples + three.validation.samples) == sorted(two.train.samples)
+    assert sorted(three.validation.targets) == [0, 1]
+    folder = make_classes("classes", images=20)
+    three = data_setup.load_splits(folder, validation=True, seed=1)
+    assert [len(part) for part in (three.train, three.validation, three.test)] == [28, 4, 8]
+    assert three.test.samples == data_setup.load_splits(folder, seed=1).test.samples
 
 
 def test_a_server_out_of_reach_is_named(server, data_folder, monkeypatch):

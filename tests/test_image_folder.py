@@ -3,12 +3,22 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from going_modular.errors import InputError
-from going_modular.image_folder import ImageFolder, content_root, pair, stratified_split, visible_folders
+from going_modular.image_folder import (
+    ImageFolder,
+    content_root,
+    hold_out,
+    pair,
+    stratified_split,
+    three_way_split,
+    visible_folders,
+)
 
 FORMATS = ("jpg", "JPEG", "png", "gif", "bmp", "tif", "webp", "ppm")
 
@@ -110,10 +120,45 @@ def test_a_split_is_stratified_disjoint_complete_and_seeded(counts):
         assert stratified_split(everything, seed=1)[1].samples != test.samples
 
 
-def test_a_class_of_one_image_cannot_be_split():
-    assert "one image only in class 0, class 2; a split needs two" in error_of(
-        stratified_split, labelled((1, 5, 1)), seed=0
+def test_a_class_of_too_few_images_cannot_be_split():
+    everything = labelled((1, 5, 1))
+    assert "too few images to split (1 in class 0, 1 in class 2); each class needs 2" in error_of(
+        stratified_split, everything, seed=0
     )
+    assert "each class needs 3" in error_of(three_way_split, labelled((3, 2)), seed=0)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.integers(10, 80), min_size=2, max_size=12), st.integers(0, 2**32 - 1))
+def test_three_parts_are_disjoint_complete_and_each_class_within_one_image_of_its_share(counts, seed):
+    everything = labelled(counts)
+    parts = three_way_split(everything, seed=seed)
+    assert sorted(sample for part in parts for sample in part.samples) == sorted(everything.samples)
+    for part, share in zip(parts, (0.7, 0.1, 0.2), strict=True):
+        assert part.targets == [label for _, label in part.samples]
+        for label, count in enumerate(counts):
+            assert abs(part.targets.count(label) - share * count) <= 1 + 1e-9
+    assert parts[2].samples == stratified_split(everything, seed=seed)[1].samples
+
+
+def test_eurosats_27000_images_are_split_as_its_users_do():
+    eurosat = (3000, 3000, 3000, 2500, 2500, 2000, 2500, 3000, 2500, 3000)  # as its authors counted them
+    parts = three_way_split(labelled(eurosat), seed=0)
+    assert [len(part) for part in parts] == [18_900, 2_700, 5_400]
+    for part, share in zip(parts, (0.7, 0.1, 0.2), strict=True):
+        assert [part.targets.count(label) for label in range(10)] == [round(share * count) for count in eurosat]
+
+
+@pytest.mark.parametrize("counts", [(3, 3), (4,) * 20])
+def test_small_classes_of_a_size_are_in_each_of_three_parts(counts):
+    for part in three_way_split(labelled(counts), seed=0):
+        assert set(part.targets) == set(range(len(counts)))
+
+
+def test_holding_out_leaves_each_class_one_image():
+    kept, out = hold_out(labelled((4, 4)), 0.1, seed=0)
+    assert [sorted(part.targets) for part in (kept, out)] == [[0, 0, 0, 1, 1, 1], [0, 1]]
+    assert "of 6 images 5 would be held out" in error_of(hold_out, labelled((3, 3)), 0.9, seed=0)
 
 
 def test_subsets_are_independent(make_classes):
