@@ -68,23 +68,23 @@ def run(settings: Settings) -> Path:
     """
     from going_modular import fine_tune_job, launch
 
-    launch.handle_sigterm()
-    job = fine_tune_job.prepare(settings)
-    if job.is_finished:
-        print(f"{job.output} is finished; nothing to do")
-        return job.output
-    try:
-        job = fine_tune_job.begin(job)
-        if settings.devices > 1 and not launch.is_launched():
-            launch.start(_worker, (job.settings,), settings.devices)
-        else:
-            fine_tune_job.finish(job)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(fine_tune_job.what_is_kept(job)) from None
-    except Terminated:
-        raise Terminated(fine_tune_job.what_is_kept(job)) from None
-    except ProcessDiedError as error:
-        raise ProcessDiedError(f"{error}; {fine_tune_job.what_is_kept(job)}", error.status) from None
+    with launch.ending_on_sigterm():
+        job = fine_tune_job.prepare(settings)
+        if job.is_finished:
+            print(f"{job.output} is finished; nothing to do")
+            return job.output
+        try:
+            job = fine_tune_job.begin(job)
+            if settings.devices > 1 and not launch.is_launched():
+                launch.start(_worker, (job.settings,), settings.devices)
+            else:
+                fine_tune_job.finish(job)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(fine_tune_job.what_is_kept(job)) from None
+        except Terminated:
+            raise Terminated(fine_tune_job.what_is_kept(job)) from None
+        except ProcessDiedError as error:
+            raise ProcessDiedError(f"{error}; {fine_tune_job.what_is_kept(job)}", error.status) from None
     return job.output
 
 
@@ -93,9 +93,9 @@ def _worker(settings: Settings) -> None:
     from going_modular import fine_tune_job, launch
 
     def work() -> None:
-        launch.handle_sigterm()
         try:
-            fine_tune_job.finish(fine_tune_job.prepare(settings))
+            with launch.ending_on_sigterm():
+                fine_tune_job.finish(fine_tune_job.prepare(settings))
         except KeyboardInterrupt:  # the process that started this one says what was kept
             sys.exit(cli.INTERRUPTED)
 

@@ -1,10 +1,11 @@
 """Several processes on one computer, one for each device: started together, ended together."""
 
+import contextlib
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -18,13 +19,18 @@ from going_modular.errors import ProcessDiedError, Terminated
 GRACE_SECONDS = 10.0  # from SIGTERM to SIGKILL
 
 
-def handle_sigterm() -> None:
-    """Let SIGTERM raise `Terminated`, wherever the main thread is."""
+@contextlib.contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`, wherever the main thread is; afterwards it does what it did before."""
 
     def stop(*_: int | FrameType | None) -> NoReturn:
         raise Terminated
 
-    signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def is_launched(environment: Mapping[str, str] = os.environ) -> bool:

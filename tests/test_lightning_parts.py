@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from going_modular import engine, features, launch, metrics
-from going_modular.errors import InputError, ProcessDiedError
+from going_modular.errors import InputError, ProcessDiedError, Terminated
 from going_modular.lightning_parts import Classifier, Data
 
 
@@ -168,13 +168,8 @@ def test_label_smoothing_is_left_out_of_the_validation_loss(folder):
     assert module.history["val_acc"] == [pytest.approx(plain["accuracy"])]
 
 
-def test_sigterm_raises_where_the_main_thread_is():
-    from going_modular.errors import Terminated
-
+def test_sigterm_raises_where_the_main_thread_is_and_then_no_more():
     before = signal.getsignal(signal.SIGTERM)
-    try:
-        launch.handle_sigterm()
-        with pytest.raises(Terminated):
-            signal.raise_signal(signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with pytest.raises(Terminated), launch.ending_on_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
