@@ -193,7 +193,7 @@ def _check(settings: "Settings") -> None:
         if value is not None and not low <= value <= high:
             wanted = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
             raise InputError(f"{name} is {value}; it must be {wanted}")
-    if launch.is_launched() and settings.output is None:
+    if settings.devices * settings.nodes > 1 and launch.is_launched() and settings.output is None:
         raise InputError("Processes that torchrun or SLURM starts need one folder to write: name it with --output")
     if settings.nodes > 1 and not launch.is_launched():
         raise InputError(f"--nodes {settings.nodes}: start the command with torchrun or SLURM on each of them")

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -33,9 +33,11 @@ def ending_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether torchrun or SLURM started this process as one of several."""
-    return "LOCAL_RANK" in environment or int(environment.get("SLURM_NTASKS", 1)) > 1
+def is_launched() -> bool:
+    """Tell whether this process is one of several that torchrun, SLURM or `start` started."""
+    from lightning.pytorch.plugins.environments import SLURMEnvironment
+
+    return "LOCAL_RANK" in os.environ or SLURMEnvironment.detect()
 
 
 def rank() -> int:
