@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from numbers import Number
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -115,7 +116,7 @@ def difference(found: Any, expected: Any, tolerance: float) -> str | None:
     if isinstance(expected, torch.Tensor):
         return _tensor_difference(found, expected, tolerance)
     plain = f"{describe(found)} instead of {describe(expected)}"
-    if isinstance(found, torch.Tensor) and found.numel() == 1:
+    if isinstance(found, np.generic) or (isinstance(found, torch.Tensor) and found.numel() == 1):
         found = found.item()
     if isinstance(expected, Image.Image):
         same = isinstance(found, Image.Image) and (found.mode, found.size) == (expected.mode, expected.size)

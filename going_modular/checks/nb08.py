@@ -1,5 +1,7 @@
 """Checks of the exercises of notebook 08, Scaling up."""
 
+from numbers import Integral
+
 import torch
 from torch import nn
 
@@ -14,7 +16,7 @@ def shard(attempt: Attempt) -> None:
         for rank in range(processes):
             mine = attempt(length, rank, processes, shown=f"length={length}, rank={rank}, processes={processes}")
             attempt.require(
-                isinstance(mine, list) and all(isinstance(index, int) for index in mine),
+                isinstance(mine, list) and all(isinstance(index, Integral) for index in mine),
                 f"returned {describe(mine)} instead of a list of indices",
                 hint="a list of whole numbers from 0 to length - 1",
             )

@@ -15,7 +15,7 @@ from going_modular import checks
 # ### Exercise 1: Is the split stratified? (medium, 15 minutes)
 #
 # `parts` has the labels of each part of a data set, `shares` what share of the images each part should have. Return
-# whether every class has, in every part, its share of that class's images to within one image.
+# whether every part has its share of each class's images, give or take one image.
 
 
 # %%
@@ -38,7 +38,8 @@ checks.nb06.is_stratified(my_is_stratified)
 # ### Exercise 2: Freeze BatchNorm (medium, 10 minutes)
 #
 # The model is in training mode and all of it learns. Freeze every `nn.BatchNorm1d`, `2d` and `3d` in it, at any depth:
-# its averages must stay, and its weight and bias must not learn. Leave everything else as it is.
+# it must normalise by its averages and not change them (eval mode), and its weight and bias must not learn. Leave
+# everything else as it is.
 
 
 # %%

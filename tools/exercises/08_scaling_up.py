@@ -55,7 +55,8 @@ checks.nb08.together(my_together)
 # ### Exercise 3: A batch in parts (hard, 20 minutes)
 #
 # Leave in the parameters' `.grad` the gradients of the mean loss over the whole batch, but call the model only with
-# parts of at most `size` images. `loss_fn` returns the mean over what it is given. The last part may be smaller.
+# parts of at most `size` images. `loss_fn` returns the mean over what it is given. The last part may be smaller, and
+# gradients that are there already must not count.
 
 
 # %%
