@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import lightning
@@ -95,7 +95,7 @@ def groups_of(model: nn.Module) -> list[dict]:
 
 
 def bare_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loader: DataLoader, precision: str
+    model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loader: Iterable, precision: str
 ) -> None:
     """Train for one epoch as a tutorial would, and as fast."""
     device = next(model.parameters()).device
@@ -111,6 +111,21 @@ def bare_epoch(
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         scaler.step(optimizer)
         scaler.update()
+
+
+def bare_epochs(device: str, precision: str, compiled: bool, batches: Iterable, epochs: int) -> list[float]:
+    """Return the seconds of each epoch of a bare loop, from a new model: one that has memorised computes slower."""
+    model = build(device, compiled)
+    optimizer = torch.optim.AdamW(groups_of(model))
+    scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
+    wait, seconds = synchronizer(device), []
+    for _ in range(epochs):
+        wait()
+        start = time.perf_counter()
+        bare_epoch(model, optimizer, scaler, batches, precision)
+        wait()
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def lightning_epochs(device: str, precision: str, compiled: bool, sizes: tuple[int, int], epochs: int) -> list[float]:
@@ -150,29 +165,18 @@ def synchronizer(device: str) -> Callable[[], None]:
 def steps(options: argparse.Namespace) -> Iterator[str]:
     """Time an update by Lightning and by a bare loop, and the floor."""
     device, batch_size, updates, runs = options.device, options.batch_size, options.updates, options.runs
-    wait = synchronizer(device)
     precisions = ("fp32", "bf16", "fp16") if device == "cuda" else ("fp32", "bf16")
     yield f"updates of all of {MODEL}, batches of {batch_size}, {updates} updates an epoch, medians of {runs} epochs"
     yield f"{'':24}{'ours':>10}{'bare loop':>12}{'ratio':>8}{'floor':>10}   (milliseconds an update; ratio <= {TARGET})"
     for precision in precisions:
         for compiled in (False, True) if options.compile else (False,):
-            model = build(device, compiled)
-            optimizer = torch.optim.AdamW(groups_of(model))
-            scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
-            dataset = Ready(batch_size * updates)
-            loader = DataLoader(dataset, batch_size, shuffle=True, pin_memory=device == "cuda")
-            one = [next(iter(loader))]
-            one = [tuple(tensor.to(device) for tensor in one[0])]
+            loader = DataLoader(Ready(batch_size * updates), batch_size, shuffle=True, pin_memory=device == "cuda")
+            one = [tuple(tensor.to(device) for tensor in next(iter(loader)))]
             ours, bare, floor = [], [], []
-            bare_epoch(model, optimizer, scaler, loader, precision)  # a warm-up
             for _ in range(runs):  # in turn, so that a drift of the machine's speed hits all
                 ours += lightning_epochs(device, precision, compiled, (batch_size, updates), 2)[1:]
                 for seconds, batches in ((bare, loader), (floor, one * updates)):
-                    wait()
-                    start = time.perf_counter()
-                    bare_epoch(model, optimizer, scaler, batches, precision)
-                    wait()
-                    seconds.append(time.perf_counter() - start)
+                    seconds += bare_epochs(device, precision, compiled, batches, 2)[1:]
             a, b, c = (statistics.median(seconds) / updates * 1e3 for seconds in (ours, bare, floor))
             name = f"{precision}{', compiled' if compiled else ''}"
             yield f"{name:24}{a:10.1f}{b:12.1f}{a / b:8.3f}{c:10.1f}"
