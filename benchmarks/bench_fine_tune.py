@@ -6,7 +6,8 @@
     python benchmarks/bench_fine_tune.py scaling
 
 `steps`: the time of an update of all of EfficientNet-Lite0, by Lightning with everything that fine_tune.py has it do in
-a step, over that of a bare loop on the same model and batches; both take turns, medians of a few epochs. The floor is
+a step, over that of a bare loop on the same model and batches; both take turns, medians of a few epochs. A last row has
+a model that costs next to nothing: the difference is what Lightning adds to any update. The floor is
 forward, backward and update alone, on one batch that is already there. On a GPU `--compile` adds a row for compiled
 models.
 
@@ -41,14 +42,16 @@ from going_modular.lightning_parts import Classifier, Data
 RESULTS = Path(__file__).resolve().parent / "results"
 MODEL, CLASSES = "efficientnet_lite0", 10
 TARGET = 1.05
+MANY = 100  # updates of it
+TINY = 8  # pixels a side of the images of the model that costs next to nothing
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Ready(Dataset):
     """Samples that are there already: what is timed is the training, not the reading."""
 
-    def __init__(self, length: int) -> None:
-        self.images = torch.randn(64, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    def __init__(self, length: int, side: int = 224) -> None:
+        self.images = torch.randn(64, 3, side, side, generator=torch.Generator().manual_seed(0))
         self.length = length
 
     def __len__(self) -> int:
@@ -77,9 +80,11 @@ class Clock(lightning.Callback):
             self.seconds.append(time.perf_counter() - self.start)
 
 
-def build(device: str, compiled: bool) -> nn.Module:
+def build(device: str, compiled: bool, tiny: bool = False) -> nn.Module:
     """Return the model that both train, channels-last."""
     engine.set_seeds(0)
+    if tiny:
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * TINY * TINY, CLASSES)).to(device)
     model, _ = model_builder.create_model(MODEL, CLASSES)
     recipes.unfreeze(model, recipes.EVERYTHING)
     engine.set_train_mode(model)
@@ -91,6 +96,8 @@ def build(device: str, compiled: bool) -> nn.Module:
 
 def groups_of(model: nn.Module) -> list[dict]:
     """Return the parameter groups that fine_tune.py trains."""
+    if isinstance(model, nn.Sequential):
+        return [{"name": "head", "params": list(model.parameters()), "lr": 1e-4, "weight_decay": 0.05}]
     return recipes.parameter_groups(model, lr=1e-4, head_lr=1e-3, layer_decay=0.9, weight_decay=0.05)
 
 
@@ -113,9 +120,11 @@ def bare_epoch(
         scaler.update()
 
 
-def bare_epochs(device: str, precision: str, compiled: bool, batches: Iterable, epochs: int) -> list[float]:
+def bare_epochs(
+    device: str, precision: str, compiled: bool, batches: Iterable, epochs: int, tiny: bool = False
+) -> list[float]:
     """Return the seconds of each epoch of a bare loop, from a new model: one that has memorised computes slower."""
-    model = build(device, compiled)
+    model = build(device, compiled, tiny)
     optimizer = torch.optim.AdamW(groups_of(model))
     scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
     wait, seconds = synchronizer(device), []
@@ -128,12 +137,16 @@ def bare_epochs(device: str, precision: str, compiled: bool, batches: Iterable, 
     return seconds
 
 
-def lightning_epochs(device: str, precision: str, compiled: bool, sizes: tuple[int, int], epochs: int) -> list[float]:
+def lightning_epochs(
+    device: str, precision: str, compiled: bool, sizes: tuple[int, int], epochs: int, tiny: bool = False
+) -> list[float]:
     """Return the seconds of each epoch by Lightning, as fine_tune.py has it train."""
     batch_size, updates = sizes
-    model = build(device, compiled)
+    model = build(device, compiled, tiny)
     module = Classifier(model, groups_of(model), num_classes=CLASSES, seed=0, warmup_epochs=1.0, channels_last=True)
-    data = Data(Ready(batch_size * updates), Ready(batch_size), batch_size=batch_size, seed=0, num_workers=0)
+    side = TINY if tiny else 224
+    train, validation = Ready(batch_size * updates, side), Ready(batch_size, side)
+    data = Data(train, validation, batch_size=batch_size, seed=0, num_workers=0)
     clock = Clock(synchronizer(device))
     with tempfile.TemporaryDirectory() as folder, stage_training._quiet(), contextlib.redirect_stdout(None):
         logger = lightning.pytorch.loggers.TensorBoardLogger(folder)
@@ -180,6 +193,13 @@ def steps(options: argparse.Namespace) -> Iterator[str]:
             a, b, c = (statistics.median(seconds) / updates * 1e3 for seconds in (ours, bare, floor))
             name = f"{precision}{', compiled' if compiled else ''}"
             yield f"{name:24}{a:10.1f}{b:12.1f}{a / b:8.3f}{c:10.1f}"
+    loader = DataLoader(Ready(batch_size * MANY, TINY), batch_size, shuffle=True)
+    ours, bare = [], []
+    for _ in range(runs):
+        ours += lightning_epochs(device, "fp32", False, (batch_size, MANY), 2, tiny=True)[1:]
+        bare += bare_epochs(device, "fp32", False, loader, 2, tiny=True)[1:]
+    a, b = (statistics.median(seconds) / MANY * 1e3 for seconds in (ours, bare))
+    yield f"{'one Linear, 8 px, fp32':24}{a:10.2f}{b:12.2f}   a difference of {a - b:.2f} ms an update"
 
 
 def accuracy(options: argparse.Namespace) -> Iterator[str]:

@@ -131,8 +131,8 @@ class Classifier(L.LightningModule):
         chosen = [mix(num_classes=num_classes, alpha=alpha) for mix, alpha in mixes if alpha]
         self.mix = v2.RandomChoice(chosen) if chosen else None
         for name in HISTORY:
-            # "disable": a loss that is not finite must show, not be left out
-            setattr(self, name, MeanMetric(nan_strategy="disable").set_dtype(torch.float64))
+            # NaN stays NaN: a loss that is not finite must show ("disable" would leave out the weights)
+            setattr(self, name, MeanMetric(nan_strategy=math.nan).set_dtype(torch.float64))
         self.val_confusion = MulticlassConfusionMatrix(num_classes)
         self.history: dict[str, list[float]] = {name: [] for name in HISTORY}
 
