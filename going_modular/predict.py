@@ -2,6 +2,7 @@
 
     python going_modular/predict.py photo.jpg                  # with the newest run's checkpoint
     python going_modular/predict.py photos/ --json
+    python going_modular/predict.py photos/ --reject-below 0.8
     python going_modular/predict.py photo.jpg --plot prediction.png --checkpoint runs/first/model.safetensors
 
 Imports of torch wait until they are needed, so that `--help` comes at once.
@@ -10,7 +11,7 @@ Imports of torch wait until they are needed, so that `--help` comes at once.
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from going_modular.checkpoint import Checkpoint
 
 MAX_PLOTTED = 64  # images in one figure
+REJECTED = "(rejected)"  # in place of a class name
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Prediction:
     """What a classifier says of an image."""
 
     label: str
-    probability: float  # of `label`, in [0, 1]
+    probability: float  # of the most probable class, in [0, 1]
     probabilities: dict[str, float]  # of every class, summing to 1
 
 
@@ -158,6 +160,12 @@ def _parser() -> cli.ArgumentParser:
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="the backbone's weights, where they are a local file"
     )
+    parser.add_argument(
+        "--reject-below",
+        type=cli.probability,
+        metavar="P",
+        help="give no class to images whose top probability is below this; evaluate.py draws what that brings",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--json", action="store_true", help="print one JSON list with the probability of every class")
     parser.add_argument("--plot", type=Path, metavar="FILE", help=f"draw the first {MAX_PLOTTED} images into this PNG")
@@ -200,6 +208,8 @@ def _main(arguments: Sequence[str] | None = None) -> None:
         paths = [path for path, problem in zip(paths, found, strict=True) if not problem]
         predictions = predict_all(paths, loaded) if paths else []
 
+    if options.reject_below is not None:
+        predictions = [replace(p, label=REJECTED) if p.probability < options.reject_below else p for p in predictions]
     _report(paths, predictions, as_json=options.json)
     if options.plot and paths:
         _plot(paths[:MAX_PLOTTED], predictions, options.plot)
@@ -210,6 +220,8 @@ def _main(arguments: Sequence[str] | None = None) -> None:
 def _report(paths: Sequence[Path], predictions: Sequence[Prediction], *, as_json: bool) -> None:
     if as_json:
         rows = [{"path": str(path), **asdict(p)} for path, p in zip(paths, predictions, strict=True)]
+        for row in rows:
+            row["label"] = None if row["label"] == REJECTED else row["label"]
         print(json.dumps(rows, ensure_ascii=False, indent=2))
         return
     for path, prediction in zip(paths, predictions, strict=True):

@@ -69,9 +69,18 @@ def write_json(path: Path, content: dict) -> None:
     Raises:
         InputError: the file cannot be written.
     """
+    write_bytes(path, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in one step.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     temporary = path.with_name(f"{path.name}.part")
     try:
-        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
         raise InputError(f"Cannot write {str(path)!r}: {error.strerror or error}; name another folder") from error

@@ -11,6 +11,7 @@ section 3.1, attention from appendix A, sizes from table 1.
 In shapes B is images, N patches, T = N + 1 tokens (the class token comes first), D the width of a token, h heads.
 """
 
+import copy
 import math
 
 import torch
@@ -244,7 +245,7 @@ def local_window_mask(grid: int, k: int) -> torch.Tensor:
 def from_torchvision(
     model: torchvision.models.VisionTransformer, *, image_size: int | None = None
 ) -> VisionTransformer:
-    """Build ours with the weights of a torchvision ViT: the same logits, the same gradients.
+    """Build ours with the weights and the head of a torchvision ViT: the same logits, the same gradients.
 
     Args:
         model: such as `torchvision.models.vit_b_16(weights="DEFAULT")`; copied, left as it is.
@@ -258,20 +259,25 @@ def from_torchvision(
         raise InputError("This ViT has a convolutional stem or a second layer in its head; take one of table 1's")
     image_size = image_size or model.image_size
     _grid(image_size, model.patch_size)  # raises if they do not fit
-    first = model.encoder.layers[0]
-    ours = VisionTransformer(
-        image_size=image_size,
-        patch_size=model.patch_size,
-        num_layers=len(model.encoder.layers),
-        hidden_dim=model.hidden_dim,
-        mlp_dim=model.mlp_dim,
-        num_heads=first.num_heads,
-        num_classes=model.heads.head.out_features,
-        dropout=model.dropout,
-        attention_dropout=model.attention_dropout,
-    )
+    # torchvision names the last layer; who replaces `heads` may put anything in its place
+    head = model.heads.head if list(dict(model.heads.named_children())) == ["head"] else model.heads
+    with torch.device("meta"):  # nothing is drawn from the random generator
+        ours = VisionTransformer(
+            image_size=image_size,
+            patch_size=model.patch_size,
+            num_layers=len(model.encoder.layers),
+            hidden_dim=model.hidden_dim,
+            mlp_dim=model.mlp_dim,
+            num_heads=model.encoder.layers[0].num_heads,
+            num_classes=1,
+            dropout=model.dropout,
+            attention_dropout=model.attention_dropout,
+        )
     theirs = interpolate_embeddings(image_size, model.patch_size, model.state_dict())
-    ours.load_state_dict({_our_name(name): tensor for name, tensor in theirs.items()})
+    body = {_our_name(name): tensor.clone() for name, tensor in theirs.items() if not name.startswith("heads.")}
+    ours.head = nn.Identity()
+    ours.load_state_dict(body, assign=True)
+    ours.head = copy.deepcopy(head).requires_grad_()
     return ours.train(model.training)
 
 

@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from going_modular import cli, fine_tune, predict, train
+from going_modular import cli, evaluate, fine_tune, predict, train
 
 PACKAGE = Path(cli.__file__).parent
-COMMANDS = {"train.py": train._main, "predict.py": predict._main, "fine_tune.py": fine_tune._main}
+COMMANDS = {
+    "train.py": train._main,
+    "predict.py": predict._main,
+    "fine_tune.py": fine_tune._main,
+    "evaluate.py": evaluate._main,
+}
 LITE0 = ("--model", "efficientnet_lite0")
 HANGS = 120  # seconds; a limit for what should end, no measurement
 

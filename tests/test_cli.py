@@ -14,7 +14,7 @@ from commands import HANGS, LITE0, PACKAGE, messages, refusal, start
 from going_modular import checkpoint, cli
 
 
-@pytest.mark.parametrize("script", ["train.py", "predict.py", "fine_tune.py"])
+@pytest.mark.parametrize("script", ["train.py", "predict.py", "fine_tune.py", "evaluate.py"])
 def test_help_comes_without_torch(script, tmp_path):
     code = (
         "import runpy, sys\n"
@@ -32,7 +32,8 @@ def test_help_comes_without_torch(script, tmp_path):
     more = "config recipe patience devices nodes resume"
     expected = {
         "train.py": flags,
-        "predict.py": "checkpoint weights json plot",
+        "predict.py": "checkpoint weights json plot reject-below",
+        "evaluate.py": "data checkpoint split positive against weights device seed output",
         "fine_tune.py": flags.replace("augment no-cache ", more + " "),
     }
     for flag in expected[script].split():

@@ -98,6 +98,31 @@ def test_dropout_and_mode_come_over_from_torchvision_and_nothing_is_shared():
     assert theirs.class_token.abs().sum() > 0
 
 
+HEADS = {
+    "Linear": lambda: nn.Linear(32, 5),
+    "several layers": lambda: nn.Sequential(nn.Dropout(0.2), nn.Linear(32, 8), nn.ReLU(), nn.Linear(8, 5)),
+    "none": nn.Identity,
+}
+
+
+@pytest.mark.parametrize("where", ["heads", "heads.head"])
+@pytest.mark.parametrize("kind", HEADS)
+def test_any_head_comes_over_from_torchvision_and_nothing_is_drawn(kind, where):
+    torch.manual_seed(0)
+    theirs = torchvision.models.VisionTransformer(**SMALL)
+    theirs.set_submodule(where, HEADS[kind]())
+    theirs.requires_grad_(False).eval()
+    images = torch.randn(2, 3, 32, 32)
+    state = torch.get_rng_state()
+    ours = vit.from_torchvision(theirs)
+    assert torch.equal(torch.get_rng_state(), state)
+    with torch.no_grad():
+        assert relative_difference(ours(images), theirs(images)) < 1e-5
+    assert all(parameter.requires_grad for parameter in ours.parameters())
+    theirs_at = {parameter.data_ptr() for parameter in theirs.parameters()}
+    assert not theirs_at & {parameter.data_ptr() for parameter in ours.parameters()}
+
+
 def test_position_embeddings_are_interpolated_for_another_image_size():
     theirs = their_model("vit_b_32")
     ours = vit.from_torchvision(theirs, image_size=320)

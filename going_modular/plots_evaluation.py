@@ -1,0 +1,141 @@
+"""The figures of an evaluation; each function returns a matplotlib Figure, as those of `plots.py` do."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from going_modular import plots
+from going_modular.curves import PrecisionRecallCurve, RejectionCurve, Reliability, RocCurve
+
+SIZE = (6, 5)  # inches
+HEAT = "inferno"  # evenly light to dark, so that it reads in grey and for the colour-blind
+HEAT_OPACITY = 0.5  # dark enough to see the heat, light enough to see the picture
+
+
+def heatmap_grid(
+    images: Sequence[Image.Image],
+    maps: Sequence[torch.Tensor],
+    titles: Sequence[str],
+    *,
+    columns: int = 4,
+    scale: str = "heat",
+) -> Figure:
+    """Draw each map over its picture, half transparent, with one colour bar for all.
+
+    Args:
+        images: what the model saw, such as `interpret.pictures` returns; a map is stretched over the whole picture.
+        maps: (h, w) in [0, 1] an image, such as `interpret.explain` returns.
+        titles: one an image; each of its lines is shortened as class names are.
+        columns: images a row.
+        scale: what the colours mean, in a word or two; that they go from 0 to each picture's maximum is added.
+    """
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    shown = plots.drawable([line for title in titles for line in title.split("\n")])
+    with mpl.rc_context({"font.family": plots.fonts_for(shown.values())}):
+        figure = Figure(figsize=(2.6 * columns + 0.8, 2.9 * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for ax in axes.flat:
+            ax.axis("off")
+        for ax, image, heat, title in zip(axes.flat, images, maps, titles, strict=False):
+            ax.imshow(image)
+            edges = (-0.5, image.width - 0.5, image.height - 0.5, -0.5)
+            drawn = ax.imshow(np.asarray(heat), cmap=HEAT, vmin=0, vmax=1, alpha=HEAT_OPACITY, extent=edges)
+            ax.set_title("\n".join(shown[line] for line in title.split("\n")), fontsize=10, parse_math=False)
+        bar = figure.colorbar(drawn, ax=axes, ticks=[0, 1], aspect=14 * rows, pad=0.02)
+        bar.ax.set_yticklabels(["0", "max"])
+        bar.solids.set_alpha(1)  # half transparent on white, the colours would be others
+        bar.set_label(f"{scale},\nof each picture's maximum")
+    return figure
+
+
+def roc(curves: Mapping[str, RocCurve]) -> Figure:
+    """Draw ROC curves: the share of positives found against the share of negatives taken for positive.
+
+    Args:
+        curves: by name, such as `curves.roc_curves` returns.
+    """
+    figure, axes = _axes(curves)
+    with mpl.rc_context({"font.family": plots.fonts_for(list(curves))}):
+        for (name, curve), style in zip(curves.items(), _styles(curves), strict=True):
+            label = _label(name, curve.auc)
+            axes.plot(curve.false_positive_rate, curve.sensitivity, style, label=label)
+        axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="chance")
+        axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC")
+        axes.legend(loc="lower right")
+    return figure
+
+
+def precision_recall(curves: Mapping[str, PrecisionRecallCurve]) -> Figure:
+    """Draw precision against recall.
+
+    Args:
+        curves: by name, such as `curves.precision_recall_curves` returns.
+    """
+    figure, axes = _axes(curves)
+    with mpl.rc_context({"font.family": plots.fonts_for(list(curves))}):
+        for (name, curve), style in zip(curves.items(), _styles(curves), strict=True):
+            label = _label(name, curve.average_precision)
+            axes.plot(curve.recall, curve.precision, style, label=label)
+        axes.set(xlabel="recall (sensitivity)", ylabel="precision", title="Precision and recall")
+        axes.legend(loc="lower left")
+    return figure
+
+
+def reliability(bins: Reliability) -> Figure:
+    """Draw accuracy against confidence, and how many images have which confidence.
+
+    Args:
+        bins: as `curves.reliability` returns them; empty ones are left out.
+    """
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    top, bottom = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+    top.plot([0, 1], [0, 1], color="grey", linewidth=1, label="as sure as right")
+    filled = bins.count > 0
+    top.plot(bins.confidence[filled], bins.accuracy[filled], "o-", label="this model")
+    top.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy", title="Reliability")
+    top.legend(loc="upper left")
+    bottom.bar(bins.edges[:-1], bins.count, width=np.diff(bins.edges), align="edge", edgecolor="white")
+    bottom.set(xlabel="probability of the predicted class", ylabel="images")
+    for axes in (top, bottom):
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def rejection(curve: RejectionCurve) -> Figure:
+    """Draw what a threshold on the top probability costs and brings.
+
+    Args:
+        curve: as `curves.rejection_curve` returns it.
+    """
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.step(curve.thresholds, curve.coverage, "--", label="share of the images that are answered")
+    axes.step(curve.thresholds, curve.accuracy, label="accuracy of the answers")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="threshold on the probability", title="Saying nothing when unsure")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
+    return figure
+
+
+def _axes(curves: Mapping[str, object]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _styles(curves: Mapping[str, object]) -> list[str]:
+    """Return a line style a curve, so that they are told apart without colour."""
+    return [("-", "--", ":", "-.")[index % 4] for index in range(len(curves))]
+
+
+def _label(name: str, area: float | None) -> str:
+    shown = plots.drawable([name])[name].replace("$", r"\$")
+    return shown if area is None else f"{shown}, area {area:.3f}"
