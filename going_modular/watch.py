@@ -30,30 +30,29 @@ class EpochLines(L.Callback):
         self.printed = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Classifier) -> None:
-        """Leave out what a resumed run has printed before."""
+        """Open the bar, one for all epochs, and leave out what a resumed run has printed before."""
         self.printed = len(pl_module.history["val_loss"])
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Classifier) -> None:
-        """Print the last epoch and open a bar for the next."""
-        self._print(trainer, pl_module)
         self.bar = progress_bar(
             total=trainer.num_training_batches,
-            desc=f"{self.stage}, epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
+            desc=self.stage,
             unit="batch",
             leave=False,
             disable=not trainer.is_global_zero,
         )
 
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Classifier) -> None:
+        """Print the last epoch and start the bar anew."""
+        self._print(trainer, pl_module)
+        self.bar.set_description(f"{self.stage}, epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False)
+        self.bar.reset()
+
     def on_train_batch_end(self, *_: object) -> None:
         """Move the bar."""
         self.bar.update()
 
-    def on_train_epoch_end(self, *_: object) -> None:
-        """Take the bar away."""
-        self.bar.close()
-
     def on_train_end(self, trainer: L.Trainer, pl_module: Classifier) -> None:
-        """Print the last epoch."""
+        """Take the bar away and print the last epoch."""
+        self.bar.close()
         self._print(trainer, pl_module)
 
     def on_exception(self, *_: object) -> None:

@@ -63,7 +63,7 @@ def succeed(script: str, *arguments: object) -> None:
 def messages(stderr: str) -> list[str]:
     """Return the lines on stderr that are not progress bars."""
     lines = [text.strip() for text in re.split(r"[\r\n]+", stderr)]
-    return [text for text in lines if text and not re.match(r"(Features|Epochs|[\w-]+, epoch \d+/\d+): +\d", text)]
+    return [text for text in lines if text and not re.match(r"(Features|Epochs|[\w-]+(, epoch \d+/\d+)?): +\d", text)]
 
 
 def refusal(capsys: pytest.CaptureFixture, script: str, *arguments: object) -> str:
