@@ -44,6 +44,7 @@ from going_modular.uncertainty import bootstrap_interval, wilson_interval
 
 TOP_K = (2, 3, 5)
 NO_WIDTH = 1e-9  # relative: what rounding leaves of an interval of equal values
+NAMED = 3  # metrics in a warning; it counts the others
 
 
 def evaluate(logits: torch.Tensor, labels: Sequence[int] | torch.Tensor) -> dict[str, object]:
@@ -230,7 +231,9 @@ def _without_width(found: dict) -> Iterator[str]:
     """Yield a line that names the intervals that say less than they seem to."""
     names = [name for name, (low, high) in _intervals(found) if high - low <= NO_WIDTH * max(abs(low), abs(high))]
     if names:
-        yield f"Every resample gives the same {', '.join(names)}: an interval without width understates the uncertainty"
+        others = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+        what = f"{', '.join(names[:NAMED])}{others}"
+        yield f"Every resample gives the same {what}: an interval without width understates the uncertainty"
 
 
 def _intervals(tree: dict, path: str = "") -> Iterator[tuple[str, list[float]]]:
