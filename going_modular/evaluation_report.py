@@ -45,7 +45,7 @@ def facts(subject: "Subject", report: "Report") -> list[str]:
     facts = [
         f"{subject.file} on the {settings.split} images of {subject.splits.name} ({subject.splits.origin}): "
         f"{n} images, {len(subject.loaded.class_names)} classes.",
-        "In brackets stand 95% intervals: what other images of the same kind might have given. Proportions have "
+        "In brackets stand 95% intervals: the true values that fit with what these images gave. Proportions have "
         "Wilson's, the rest a bootstrap's.",
     ]
     if settings.split == "train":
@@ -87,8 +87,9 @@ def tables(report: "Report") -> list[Table]:
         (name, *(report_html.shown(measures[key]) for key in BY_CLASS), str(measures["support"]["value"]))
         for name, measures in content["per_class"].items()
     ]
-    rows.append(("macro", *(report_html.shown(content["macro"][key]) if key in content["macro"] else "–"
-                            for key in BY_CLASS), str(content["n"])))  # fmt: skip
+    # the mean over two classes is each one's ROC area, so a positive class changes nothing
+    means = content["macro"] | {"auc": content["auc"]}
+    rows.append(("macro", *(report_html.shown(means[key]) for key in BY_CLASS), str(content["n"])))
     return [
         Table("Overall", ("measure", "value"), overall),
         Table("By class", ("class", *BY_CLASS.values(), "images"), rows, "macro: the mean over classes"),

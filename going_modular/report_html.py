@@ -10,16 +10,25 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1d1d1f; background: #fff; margin: 0 auto; padding: 1rem;
   max-width: 76rem; overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
-.table { overflow-x: auto; }
+.table, .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 2px solid #888; }
 figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; display: block; }
 figcaption { color: #444; max-width: 46rem; margin-top: .4rem; }
-@media (max-width: 40rem) { th, td { white-space: normal; padding: .3rem .4rem; } }
+@media (max-width: 40rem) {
+  th, td { white-space: normal; padding: .3rem .4rem; }
+  .wide thead { display: none; }
+  .wide table, .wide tbody, .wide tr, .wide th { display: block; }
+  .wide tr { margin-bottom: 1rem; }
+  .wide td { display: flex; justify-content: space-between; }
+  .wide td::before { content: attr(data-column); }
+}
 .warning { border-left: 4px solid #b3261e; padding-left: .7rem; }
 """
+
+MAX_NARROW = 3  # columns that fit a phone; a row of more is shown as a list there
 
 
 @dataclass(frozen=True)
@@ -86,15 +95,21 @@ def _picture(picture: Picture) -> list[str]:
 
 
 def _table(table: Table) -> list[str]:
-    head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in table.columns)
-    rows = [
-        f'<tr><th scope="row">{html.escape(first)}</th>' + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        for first, *cells in table.rows
-    ]
+    columns = [html.escape(column) for column in table.columns]
+    head = "".join(f'<th role="columnheader" scope="col">{column}</th>' for column in columns)
+    kind = "wide" if len(columns) > MAX_NARROW else "table"
     caption = [f"<p>{html.escape(table.caption)}</p>"] if table.caption else []
+    # the roles are those that tables have anyway, until a narrow window shows them as blocks
     return [
-        f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>',
-        *(f"{row}</tr>" for row in rows),
+        f'<div class="{kind}"><table role="table"><thead><tr role="row">{head}</tr></thead><tbody role="rowgroup">',
+        *(_row(row, columns) for row in table.rows),
         "</tbody></table></div>",
         *caption,
     ]
+
+
+def _row(row: Sequence[str], columns: Sequence[str]) -> str:
+    first, *cells = map(html.escape, row)
+    named = zip(columns[1:], cells, strict=True)
+    rest = "".join(f'<td role="cell" data-column="{column}">{cell}</td>' for column, cell in named)
+    return f'<tr role="row"><th role="rowheader" scope="row">{first}</th>{rest}</tr>'

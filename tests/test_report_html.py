@@ -23,10 +23,10 @@ def png() -> bytes:
 
 
 def test_what_classes_and_files_are_called_cannot_break_the_page():
-    parts = [Picture(NASTY, png(), NASTY, NASTY), Table(NASTY, (NASTY, "b"), [(NASTY, NASTY)], NASTY)]
+    parts = [Picture(NASTY, png(), NASTY, NASTY), Table(NASTY, (NASTY, NASTY), [(NASTY, NASTY)], NASTY)]
     page = report_html.render(NASTY, [NASTY], [NASTY], parts)
     assert "<script" not in page
-    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 12
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 14
     assert re.search(r'<img alt="[^"<>]+" src="data:image/png;base64,', page)
 
 
@@ -68,11 +68,17 @@ def test_a_browser_shows_it_all(make_classes, tmp_path, monkeypatch, width):
             "() => [...document.images].map(one => [one.naturalWidth, one.clientWidth, one.alt.length])"
         )
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the window"
+        tables = page.evaluate(
+            "() => [...document.querySelectorAll('.table, .wide')].map(one => [one.scrollWidth, one.clientWidth])"
+        )
         assert page.locator("h1").inner_text().startswith("How good is")
         assert page.locator("h1").is_visible()
         assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
         browser.close()
     assert problems == []
+    assert len(tables) == 2
+    for whole, visible in tables:
+        assert whole <= visible, "a table has to be scrolled sideways"
     assert len(shown) >= 7
     for natural, visible, alt in shown:
         assert natural > 0, "a picture cannot be decoded"
