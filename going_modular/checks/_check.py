@@ -111,7 +111,7 @@ def describe(value: Any) -> str:
 def difference(found: Any, expected: Any, tolerance: float) -> str | None:
     """Say how a value differs from the expected one, None where it does not.
 
-    A list may stand for a tuple and a tensor of one value for a number.
+    A list may stand for a tuple, an array for a list, and a tensor of one value for a number.
     """
     if isinstance(expected, torch.Tensor):
         return _tensor_difference(found, expected, tolerance)
@@ -152,6 +152,8 @@ def _same_items(found: Any, expected: Any, tolerance: float) -> bool:
             return False
         pairs = [(found[key], expected[key]) for key in expected]
     else:
+        if isinstance(found, np.ndarray):
+            found = found.tolist()
         if not isinstance(found, list | tuple) or len(found) != len(expected):
             return False
         pairs = zip(found, expected, strict=True)
