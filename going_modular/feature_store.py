@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 HASH_BYTES = 32
+SHARD_IMAGES = 1024
 
 
 def hash_files(paths: Sequence[str | Path]) -> list[bytes | None]:
@@ -67,9 +68,16 @@ class FeatureStore:
             temporary.unlink(missing_ok=True)
 
 
-def save_or_warn(store: FeatureStore, hashes: Sequence[bytes], features: torch.Tensor) -> None:
-    """Write to a store; a full or read-only disk costs the next run time, not this one its result."""
+def save_or_warn(
+    store: FeatureStore, hashes: Sequence[bytes | None], features: torch.Tensor, rows: Sequence[int]
+) -> None:
+    """Write some rows of features (N, D) and hashes (N) to a store, a shard at a time, so that memory stays small.
+
+    A full or read-only disk costs the next run time, not this one its result.
+    """
     try:
-        store.write(hashes, features)
+        for start in range(0, len(rows), SHARD_IMAGES):
+            some = rows[start : start + SHARD_IMAGES]
+            store.write([hashes[i] for i in some], features[some])
     except OSError as error:
         warnings.warn(f"Features are not kept in {store.folder}: {error}", stacklevel=3)

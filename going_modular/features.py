@@ -90,7 +90,7 @@ def extract(
         _collect(batches, missing, features, labels, done, progress)
     finally:
         if store and (new := [i for i in missing if done[i] and hashes[i]]):
-            save_or_warn(store, [hashes[i] for i in new], features[new])
+            save_or_warn(store, hashes, features, new)
     return TensorDataset(features, labels)
 
 

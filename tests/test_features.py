@@ -6,13 +6,14 @@ import textwrap
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset
 from torchvision.transforms import v2
 
-from going_modular import data_setup, download, engine, features, model_builder
+from going_modular import data_setup, download, engine, feature_store, features, model_builder
 from going_modular.errors import InputError
 from going_modular.feature_store import FeatureStore
 
@@ -202,6 +203,19 @@ def test_a_damaged_shard_is_computed_again(lite0, pets, tmp_path):
     shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
     assert torch.equal(extract(lite0[0], pets, cache=cache).tensors[0], expected)
     assert torch.equal(extract(lite0[0], pets, cache=cache).tensors[0], expected)
+
+
+def test_many_images_are_kept_in_shards(lite0, pets, tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_store, "SHARD_IMAGES", 5)
+    few, cache = pets.subset(range(12)), tmp_path / "cache"
+    expected = extract(lite0[0], few, cache=cache).tensors[0]
+    assert sorted(rows_of(shard) for shard in cache.glob("*/*.safetensors")) == [2, 5, 5]
+    monkeypatch.setattr(features, "_forward", None)  # nothing is computed again
+    assert torch.equal(extract(lite0[0], few, cache=cache).tensors[0], expected)
+
+
+def rows_of(shard):
+    return len(safetensors.torch.load_file(shard)["features"])
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning(lite0, pets, tmp_path):
