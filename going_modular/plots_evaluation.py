@@ -117,7 +117,9 @@ def rejection(curve: RejectionCurve) -> Figure:
     axes = figure.subplots()
     axes.step(curve.thresholds, curve.coverage, "--", label="share of the images that are answered")
     axes.step(curve.thresholds, curve.accuracy, label="accuracy of the answers")
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="threshold on the probability", title="Saying nothing when unsure")
+    least = np.floor(10 * curve.thresholds[0]) / 10  # no probability lies below it, so nothing happens there
+    axes.set(xlim=(least, 1), ylim=(0, 1.02), title="Saying nothing when unsure")
+    axes.set(xlabel="threshold on the probability", ylabel="share")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
     return figure
