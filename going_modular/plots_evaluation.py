@@ -1,11 +1,11 @@
 """The figures of an evaluation; each function returns a matplotlib Figure, as those of `plots.py` do."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib as mpl
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -13,6 +13,7 @@ from going_modular import plots
 from going_modular.curves import PrecisionRecallCurve, RejectionCurve, Reliability, RocCurve
 
 SIZE = (6, 5)  # inches
+LINE_STYLES = ("-", "--", ":", "-.")  # so that curves are told apart without colour
 HEAT = "inferno"  # evenly light to dark, so that it reads in grey and for the colour-blind
 HEAT_OPACITY = 0.5  # dark enough to see the heat, light enough to see the picture
 
@@ -60,15 +61,9 @@ def roc(curves: Mapping[str, RocCurve]) -> Figure:
     Args:
         curves: by name, such as `curves.roc_curves` returns.
     """
-    figure, axes = _axes(curves)
-    with mpl.rc_context({"font.family": plots.fonts_for(list(curves))}):
-        for (name, curve), style in zip(curves.items(), _styles(curves), strict=True):
-            label = _label(name, curve.auc)
-            axes.plot(curve.false_positive_rate, curve.sensitivity, style, label=label)
-        axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="chance")
-        axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC")
-        axes.legend(loc="lower right")
-    return figure
+    lines = {name: (curve.false_positive_rate, curve.sensitivity, curve.auc) for name, curve in curves.items()}
+    labels = {"title": "ROC", "xlabel": "1 - specificity", "ylabel": "sensitivity"}
+    return _curves(lines, labels, legend="lower right", chance=True)
 
 
 def precision_recall(curves: Mapping[str, PrecisionRecallCurve]) -> Figure:
@@ -77,14 +72,9 @@ def precision_recall(curves: Mapping[str, PrecisionRecallCurve]) -> Figure:
     Args:
         curves: by name, such as `curves.precision_recall_curves` returns.
     """
-    figure, axes = _axes(curves)
-    with mpl.rc_context({"font.family": plots.fonts_for(list(curves))}):
-        for (name, curve), style in zip(curves.items(), _styles(curves), strict=True):
-            label = _label(name, curve.average_precision)
-            axes.plot(curve.recall, curve.precision, style, label=label)
-        axes.set(xlabel="recall (sensitivity)", ylabel="precision", title="Precision and recall")
-        axes.legend(loc="lower left")
-    return figure
+    lines = {name: (curve.recall, curve.precision, curve.average_precision) for name, curve in curves.items()}
+    labels = {"title": "Precision and recall", "xlabel": "recall (sensitivity)", "ylabel": "precision"}
+    return _curves(lines, labels, legend="lower left")
 
 
 def reliability(bins: Reliability) -> Figure:
@@ -125,19 +115,23 @@ def rejection(curve: RejectionCurve) -> Figure:
     return figure
 
 
-def _axes(curves: Mapping[str, object]) -> tuple[Figure, Axes]:
+def _curves(
+    lines: Mapping[str, tuple[np.ndarray, np.ndarray, float]],
+    labels: Mapping[str, str],
+    *,
+    legend: str,
+    chance: bool = False,
+) -> Figure:
+    """Draw lines (x, y, area), by name, in the unit square; `chance` adds the diagonal."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", **labels)
     axes.grid(alpha=0.3)
-    return figure, axes
-
-
-def _styles(curves: Mapping[str, object]) -> list[str]:
-    """Return a line style a curve, so that they are told apart without colour."""
-    return [("-", "--", ":", "-.")[index % 4] for index in range(len(curves))]
-
-
-def _label(name: str, area: float | None) -> str:
-    shown = plots.drawable([name])[name].replace("$", r"\$")
-    return shown if area is None else f"{shown}, area {area:.3f}"
+    shown = plots.drawable(list(lines))
+    with mpl.rc_context({"font.family": plots.fonts_for(list(shown.values()))}):
+        for (name, (x, y, area)), style in zip(lines.items(), cycle(LINE_STYLES), strict=False):
+            axes.plot(x, y, style, label=f"{shown[name]}, area {area:.3f}".replace("$", r"\$"))
+        if chance:
+            axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="chance")
+        axes.legend(loc=legend)
+    return figure
