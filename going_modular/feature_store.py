@@ -17,7 +17,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 HASH_BYTES = 32
-SHARD_IMAGES = 1024
 
 
 def hash_files(paths: Sequence[str | Path]) -> list[bytes | None]:
@@ -71,13 +70,11 @@ class FeatureStore:
 def save_or_warn(
     store: FeatureStore, hashes: Sequence[bytes | None], features: torch.Tensor, rows: Sequence[int]
 ) -> None:
-    """Write some rows of features (N, D) and hashes (N) to a store, a shard at a time, so that memory stays small.
+    """Write some rows of features (N, D) and hashes (N) to a store, as one shard.
 
     A full or read-only disk costs the next run time, not this one its result.
     """
     try:
-        for start in range(0, len(rows), SHARD_IMAGES):
-            some = rows[start : start + SHARD_IMAGES]
-            store.write([hashes[i] for i in some], features[some])
+        store.write([hashes[i] for i in rows], features[rows])
     except OSError as error:
         warnings.warn(f"Features are not kept in {store.folder}: {error}", stacklevel=3)

@@ -9,8 +9,7 @@ were computed once. Nothing random may stand before them: augmentation needs the
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +18,16 @@ import torch
 import torchvision
 from PIL import Image
 from torch import nn
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset, default_collate
+from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 from torchvision.datasets import DatasetFolder
 
-from going_modular import download, images, model_builder
+from going_modular import download, feature_batches, images, model_builder
 from going_modular.errors import InputError
 from going_modular.feature_store import FeatureStore, hash_files, save_or_warn
 from going_modular.progress import bar as progress_bar
 
-CPU_BATCH = {"bf16": 8, "fp32": 16}  # the fastest for a core of its own: small enough for its caches
-GPU_BATCH = 64
 MANY_IMAGES = 32  # fewer are read before worker processes have started
-
-_Batch = tuple[list[int], np.ndarray, list[int], list[str]]  # indices, features, labels, messages
+SHARD_IMAGES = 1024  # kept at a time: all that a kill loses
 
 
 def extract(
@@ -47,7 +43,8 @@ def extract(
     """Run the backbone of a model once over each image of a data set.
 
     On a CPU each worker process decodes images and computes, on a core of its own; on a GPU workers decode while it
-    computes. Interrupted or stopped by an unreadable image, it keeps on disk what it finished.
+    computes. Interrupted or stopped by an unreadable image, it keeps on disk what it finished; killed, all but the last
+    1,024 images.
 
     Args:
         model: a classifier as `model_builder.create_model` returns it; moved to `device`. Its head is not used.
@@ -74,7 +71,7 @@ def extract(
     features = torch.empty(len(dataset), model_builder.feature_width(model))
     labels = torch.empty(len(dataset), dtype=torch.int64)
 
-    done = np.zeros(len(dataset), dtype=bool)
+    done = np.zeros(len(dataset), dtype=bool)  # found on disk
     samples = _image_files(dataset) if cache else None
     store = _open_store(cache, dataset, trunk, f"{precision} {torch.device(device).type}") if samples else None
     if store:
@@ -85,12 +82,17 @@ def extract(
     missing = np.flatnonzero(~done)
     if num_workers is None:
         num_workers = images.default_num_workers() if len(missing) > MANY_IMAGES else 0
-    batches = _compute(trunk, Subset(dataset, missing), device, precision, num_workers)
+    batches = feature_batches.compute(trunk, Subset(dataset, missing), device, precision, num_workers)
+    unsaved: list[int] = []
     try:
-        _collect(batches, missing, features, labels, done, progress)
+        for rows in _collect(batches, missing, features, labels, progress):
+            unsaved += [i for i in rows if store and hashes[i]]
+            if len(unsaved) >= SHARD_IMAGES:
+                save_or_warn(store, hashes, features, unsaved)
+                unsaved = []
     finally:
-        if store and (new := [i for i in missing if done[i] and hashes[i]]):
-            save_or_warn(store, hashes, features, new)
+        if unsaved:
+            save_or_warn(store, hashes, features, unsaved)
     return TensorDataset(features, labels)
 
 
@@ -151,89 +153,27 @@ def resolve_precision(precision: str, device: torch.device | str) -> str:
 
 
 def _collect(
-    batches: Iterator[_Batch],
+    batches: Iterator[feature_batches.Batch],
     missing: np.ndarray,
     features: torch.Tensor,
     labels: torch.Tensor,
-    done: np.ndarray,
     progress: bool,
-) -> None:
-    """Write batches of features into their rows."""
+) -> Iterator[list[int]]:
+    """Write batches of features into their rows, and yield the rows, batch by batch."""
     unreadable: list[str] = []
     with progress_bar(
         total=len(missing), desc="Features", unit="image", disable=not progress or not len(missing)
     ) as bar:
         for indices, values, batch_labels, messages in batches:
-            rows = missing[indices]
-            if indices:  # else no image of the batch could be read, and no width is known
+            rows = missing[indices].tolist()
+            if rows:  # else no image of the batch could be read, and no width is known
                 features[rows] = torch.from_numpy(values)
             labels[rows] = torch.tensor(batch_labels, dtype=torch.int64)
-            done[rows] = True
             unreadable += messages
-            bar.update(len(indices) + len(messages))
+            bar.update(len(rows) + len(messages))
+            yield rows
     if unreadable:
         raise InputError(f"{len(unreadable)} unreadable: {'; '.join(unreadable)}")
-
-
-def _compute(
-    trunk: nn.Module, dataset: Subset, device: torch.device | str, precision: str, num_workers: int
-) -> Iterator[_Batch]:
-    """Yield batches of features, in any number of processes."""
-    if not len(dataset):
-        return
-    on_cpu = torch.device(device).type == "cpu"
-    forward = partial(_forward, trunk=trunk, device=device, precision=precision)
-    loader = DataLoader(
-        _Reader(dataset),
-        CPU_BATCH[precision] if on_cpu else GPU_BATCH,
-        num_workers=num_workers,
-        # on a CPU the workers compute, too: a core each, nothing to hand over but features
-        collate_fn=forward if on_cpu else _gather,
-        # a generator of its own: the base seed of workers must not come out of the one that training uses
-        generator=torch.Generator(),
-    )
-    for batch in loader:
-        yield batch if on_cpu else forward(batch)
-
-
-class _Reader(Dataset):
-    """Items (index, image, label), or (index, message) where the image cannot be read."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple:
-        try:
-            image, label = self.dataset[index]
-        except (InputError, OSError) as error:
-            return index, " ".join(str(error).split())
-        return index, image, int(label)
-
-
-def _gather(items: Sequence[tuple]) -> tuple[list[int], torch.Tensor, list[int], list[str]]:
-    good = [item for item in items if len(item) == 3]
-    images = default_collate([image for _, image, _ in good]) if good else torch.empty(0)
-    return (
-        [index for index, _, _ in good],
-        images,
-        [label for _, _, label in good],
-        [item[1] for item in items if len(item) == 2],
-    )
-
-
-@torch.inference_mode()
-def _forward(items: Sequence[tuple], *, trunk: nn.Module, device: torch.device | str, precision: str) -> _Batch:
-    """Turn items, or what `_gather` made of them, into features as NumPy: small, and free of inference mode."""
-    indices, images, labels, messages = items if isinstance(items, tuple) else _gather(items)
-    if not indices:
-        return indices, np.empty((0, 0), dtype=np.float32), labels, messages
-    images = images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-        values = trunk(images).flatten(1)  # (B, D)
-    return indices, values.float().cpu().numpy(), labels, messages
 
 
 def _leaves(dataset: Dataset) -> list[Dataset]:

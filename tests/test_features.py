@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset
 from torchvision.transforms import v2
 
-from going_modular import data_setup, download, engine, feature_store, features, model_builder
+from going_modular import data_setup, download, engine, feature_batches, features, model_builder
 from going_modular.errors import InputError
 from going_modular.feature_store import FeatureStore
 
@@ -206,16 +206,14 @@ def test_a_damaged_shard_is_computed_again(lite0, pets, tmp_path):
 
 
 def test_many_images_are_kept_in_shards(lite0, pets, tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_store, "SHARD_IMAGES", 5)
-    few, cache = pets.subset(range(12)), tmp_path / "cache"
-    expected = extract(lite0[0], few, cache=cache).tensors[0]
-    assert sorted(rows_of(shard) for shard in cache.glob("*/*.safetensors")) == [2, 5, 5]
-    monkeypatch.setattr(features, "_forward", None)  # nothing is computed again
-    assert torch.equal(extract(lite0[0], few, cache=cache).tensors[0], expected)
-
-
-def rows_of(shard):
-    return len(safetensors.torch.load_file(shard)["features"])
+    monkeypatch.setattr(features, "SHARD_IMAGES", 16)
+    cache = tmp_path / "cache"
+    expected = extract(lite0[0], pets, cache=cache).tensors[0]
+    shards = [len(safetensors.torch.load_file(shard)["features"]) for shard in cache.glob("*/*.safetensors")]
+    assert len(shards) > 1
+    assert sum(shards) == len(pets)
+    monkeypatch.setattr(feature_batches, "_forward", None)  # nothing is computed again
+    assert torch.equal(extract(lite0[0], pets, cache=cache).tensors[0], expected)
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning(lite0, pets, tmp_path):
@@ -320,25 +318,27 @@ def test_inference_runs_channels_last_and_in_inference_mode(lite0, pets, monkeyp
     assert seen == [(True, True)]
 
 
-def test_interrupted_extraction_keeps_what_it_finished(make_classes, tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_extraction_keeps_what_it_finished(make_classes, tmp_path, sent):
     folder, cache = make_classes("pets", images=40), tmp_path / "cache"
     script = f"""
-        import os, signal
-        from going_modular import data_setup, features, model_builder
+        import os
+        from going_modular import data_setup, feature_batches, features, model_builder
         model, transform = model_builder.create_model("efficientnet_lite0", 2)
         dataset = data_setup.ImageFolder({str(folder)!r}, transform)
-        original, batches = features._forward, 0
-        def interrupt_after_three(items, **options):
+        original, batches = feature_batches._forward, 0
+        def stop_after_three(items, **options):
             global batches
             batches += 1
             if batches > 3:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), {int(sent)})
             return original(items, **options)
-        features._forward = interrupt_after_three
+        feature_batches._forward = stop_after_three
+        features.SHARD_IMAGES = 16
         features.extract(model, dataset, num_workers=0, cache={str(cache)!r})
     """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
-    assert run.returncode == -signal.SIGINT
+    assert run.returncode == -sent
     [store] = cache.iterdir()
     kept = FeatureStore(store)
     hashes = features.hash_files([path for path, _ in data_setup.ImageFolder(folder).samples])
