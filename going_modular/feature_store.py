@@ -67,14 +67,9 @@ class FeatureStore:
             temporary.unlink(missing_ok=True)
 
 
-def save_or_warn(
-    store: FeatureStore, hashes: Sequence[bytes | None], features: torch.Tensor, rows: Sequence[int]
-) -> None:
-    """Write some rows of features (N, D) and hashes (N) to a store, as one shard.
-
-    A full or read-only disk costs the next run time, not this one its result.
-    """
+def save_or_warn(store: FeatureStore, hashes: Sequence[bytes], features: torch.Tensor) -> None:
+    """Write to a store; a full or read-only disk costs the next run time, not this one its result."""
     try:
-        store.write([hashes[i] for i in rows], features[rows])
+        store.write(hashes, features)
     except OSError as error:
         warnings.warn(f"Features are not kept in {store.folder}: {error}", stacklevel=3)

@@ -74,6 +74,7 @@ def extract(
     done = np.zeros(len(dataset), dtype=bool)  # found on disk
     samples = _image_files(dataset) if cache else None
     store = _open_store(cache, dataset, trunk, f"{precision} {torch.device(device).type}") if samples else None
+    hashes: list[bytes | None] = []
     if store:
         hashes = hash_files([path for path, _ in samples])
         labels[:] = torch.tensor([label for _, label in samples])
@@ -85,14 +86,12 @@ def extract(
     batches = feature_batches.compute(trunk, Subset(dataset, missing), device, precision, num_workers)
     unsaved: list[int] = []
     try:
-        for rows in _collect(batches, missing, features, labels, progress):
-            unsaved += [i for i in rows if store and hashes[i]]
+        for _ in _collect(batches, missing, features, labels, unsaved, progress):
             if len(unsaved) >= SHARD_IMAGES:
-                save_or_warn(store, hashes, features, unsaved)
-                unsaved = []
+                _keep(store, hashes, features, unsaved)
+                unsaved.clear()
     finally:
-        if unsaved:
-            save_or_warn(store, hashes, features, unsaved)
+        _keep(store, hashes, features, unsaved)
     return TensorDataset(features, labels)
 
 
@@ -157,9 +156,10 @@ def _collect(
     missing: np.ndarray,
     features: torch.Tensor,
     labels: torch.Tensor,
+    finished: list[int],
     progress: bool,
-) -> Iterator[list[int]]:
-    """Write batches of features into their rows, and yield the rows, batch by batch."""
+) -> Iterator[None]:
+    """Write batches of features into their rows, and add these to the finished ones; yield after each batch."""
     unreadable: list[str] = []
     with progress_bar(
         total=len(missing), desc="Features", unit="image", disable=not progress or not len(missing)
@@ -169,11 +169,18 @@ def _collect(
             if rows:  # else no image of the batch could be read, and no width is known
                 features[rows] = torch.from_numpy(values)
             labels[rows] = torch.tensor(batch_labels, dtype=torch.int64)
+            finished += rows  # before the bar shows them: an interrupt can come any time
             unreadable += messages
             bar.update(len(rows) + len(messages))
-            yield rows
+            yield
     if unreadable:
         raise InputError(f"{len(unreadable)} unreadable: {'; '.join(unreadable)}")
+
+
+def _keep(store: FeatureStore | None, hashes: list[bytes | None], features: torch.Tensor, rows: list[int]) -> None:
+    """Write rows to the store, if there is one, but those of files that could not be hashed."""
+    if store and (hashed := [i for i in rows if hashes[i]]):
+        save_or_warn(store, [hashes[i] for i in hashed], features[hashed])
 
 
 def _leaves(dataset: Dataset) -> list[Dataset]:
