@@ -3,8 +3,9 @@
     python benchmarks/bench_evaluate.py --data food101_64px_10classes.zip
 
 Each evaluation is a process of its own, its time without imports: once with no features cached, once more with them.
-Memory is the process's peak beyond its peak when model and data are open; what evaluation must hold is logits and
-features, and what it takes beyond them should not grow with the images. The floor decodes each image once and runs one
+Each row is one run of each, no median. Memory is the main process's peak beyond its peak when model and data are open,
+without the worker processes; room that was used and freed before that hides some of the growth. What evaluation must
+hold is logits and features. The floor decodes each image once and runs one
 forward pass over all cores, and does nothing else; it is measured on the smallest number of images. Prints and writes
 `results/bench_evaluate.txt`; some ten minutes.
 """
@@ -109,12 +110,13 @@ def measure(data: str, folder: Path) -> list[str]:
         rows.append((images, *seconds, images * least, ratio, first["seconds"]["metrics"], first["mib"], held))
         shutil.rmtree(dishes)
     memory, held = (rows[-1][i] - rows[0][i] for i in (-2, -1))
+    grown = f"peak memory +{memory:.0f} MiB, logits and features +{held:.0f} MiB"
     return [
         f"{platform.machine()}, torch {torch.__version__}, {os.cpu_count()} cores; {MODEL} on small photos",
         "first: nothing cached; again: with the features; metrics: report's share; held: logits and features, MiB",
         "".join(f"{column:>13}" for column in columns),
         *("".join(f"{row[0]:13,}" if i == 0 else f"{value:13.2f}" for i, value in enumerate(row)) for row in rows),
-        f"from {TEST_IMAGES[0]:,} to {TEST_IMAGES[-1]:,}: {memory:.0f} MiB more, {held:.0f} of them held",
+        f"from {TEST_IMAGES[0]:,} to {TEST_IMAGES[-1]:,}: {grown}",
     ]
 
 
