@@ -27,7 +27,8 @@ import floor
 import torch
 from jobs import peak_mib
 
-from going_modular import data_setup, evaluate, evaluation, features, metrics, train
+from going_modular import data_setup, evaluate, features, metrics, train
+from going_modular.common import device
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MODEL = "efficientnet_lite0"
@@ -56,25 +57,26 @@ def make_folder(data: str, folder: Path, images: int) -> Path:
 def worker(checkpoint: str, data: str, output: str) -> None:
     """Evaluate once and print how long each part took, and the peak of memory."""
     settings = evaluate.Settings(data=data, checkpoint=Path(checkpoint), output=Path(output), device="cpu")
-    clock, seconds = time.perf_counter(), {}
+    measured: list = []
+    compute = features.logits
 
-    def lap(part: str) -> None:
-        nonlocal clock
-        seconds[part] = time.perf_counter() - clock
-        clock = time.perf_counter()
+    def watched(model: torch.nn.Module, dataset: torch.utils.data.Dataset, **options: object) -> torch.Tensor:
+        before = peak_mib()  # model and data are open
+        logits = compute(model, dataset, **options)
+        measured.extend([before, logits, dataset])
+        return logits
 
+    features.logits = watched
     with contextlib.redirect_stdout(io.StringIO()):
-        subject = evaluation.prepare(settings)
-        lap("open")
-        before = peak_mib()
-        report = evaluation.measure(subject)
-        lap("measure")
-        evaluation.write(subject, report)
-        lap("write")
-        peak = peak_mib() - before
-        metrics.report(report.logits, report.labels, subject.loaded.class_names)
-        lap("metrics")
-    print(json.dumps({"seconds": seconds, "mib": peak, "classes": report.logits.shape[1]}))
+        start = time.perf_counter()
+        evaluate.run(settings)
+        whole = time.perf_counter() - start
+    before, logits, dataset = measured
+    peak = peak_mib() - before
+    start = time.perf_counter()
+    metrics.report(logits, dataset.targets, dataset.classes)
+    seconds = {"all": whole, "metrics": time.perf_counter() - start}
+    print(json.dumps({"seconds": seconds, "mib": peak, "classes": logits.shape[1]}))
 
 
 def run(checkpoint: Path, data: Path, cache: Path) -> dict:
@@ -92,7 +94,7 @@ def prepare(data: str, folder: Path) -> tuple[Path, float]:
     dishes = make_folder(data, folder / "first", TEST_IMAGES[0])
     with contextlib.redirect_stdout(io.StringIO()):
         made = train.run(train.Settings(data=str(dishes), model=MODEL, output=folder / "run", device="cpu"))
-    precision = features.resolve_precision("auto", torch.device("cpu"))
+    precision = device.resolve_precision("auto", torch.device("cpu"))
     return made / "model.safetensors", floor.measure(MODEL, str(dishes), precision) / (TEST_IMAGES[0] + TRAIN_IMAGES)
 
 
@@ -105,7 +107,7 @@ def measure(data: str, folder: Path) -> list[str]:
         dishes, cache = make_folder(data, folder / str(images), images), folder / f"cache{images}"
         first, again = run(checkpoint, dishes, cache), run(checkpoint, dishes, cache)
         held = images * 4 * (FEATURES + first["classes"]) / MIB  # float32
-        seconds = [sum(one["seconds"][part] for part in ("open", "measure", "write")) for one in (first, again)]
+        seconds = [one["seconds"]["all"] for one in (first, again)]
         ratio = seconds[0] / (images * least)
         rows.append((images, *seconds, images * least, ratio, first["seconds"]["metrics"], first["mib"], held))
         shutil.rmtree(dishes)

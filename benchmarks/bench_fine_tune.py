@@ -36,8 +36,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from going_modular import engine, fine_tune, launch, model_builder, recipes, stage_training, watch
-from going_modular.lightning_parts import Classifier, Data
+from going_modular import engine, fine_tune, model_builder
+from going_modular.fine_tuning import callbacks, launch, recipes, stages
+from going_modular.fine_tuning.lightning_parts import Classifier, Data
+from going_modular.fine_tuning.settings import Settings
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MODEL, CLASSES = "efficientnet_lite0", 10
@@ -86,7 +88,7 @@ def build(device: str, compiled: bool, tiny: bool = False) -> nn.Module:
     if tiny:
         return nn.Sequential(nn.Flatten(), nn.Linear(3 * TINY * TINY, CLASSES)).to(device)
     model, _ = model_builder.create_model(MODEL, CLASSES)
-    recipes.unfreeze(model, recipes.EVERYTHING)
+    recipes.unfreeze(model, None)
     engine.set_train_mode(model)
     model.to(device, memory_format=torch.channels_last)
     if compiled:
@@ -148,19 +150,19 @@ def lightning_epochs(
     train, validation = Ready(batch_size * updates, side), Ready(batch_size, side)
     data = Data(train, validation, batch_size=batch_size, seed=0, num_workers=0)
     clock = Clock(synchronizer(device))
-    with tempfile.TemporaryDirectory() as folder, stage_training._quiet(), contextlib.redirect_stdout(None):
+    with tempfile.TemporaryDirectory() as folder, stages._quiet(), contextlib.redirect_stdout(None):
         logger = lightning.pytorch.loggers.TensorBoardLogger(folder)
         trainer = lightning.Trainer(
             accelerator={"cuda": "gpu"}.get(device, device), devices=1, max_epochs=epochs, logger=logger,
-            precision=stage_training.PRECISIONS[precision], gradient_clip_val=1.0, callbacks=[clock, Rates()],
-            log_every_n_steps=stage_training.LOG_EVERY, use_distributed_sampler=False, num_sanity_val_steps=0,
+            precision=stages.PRECISIONS[precision], gradient_clip_val=1.0, callbacks=[clock, Rates()],
+            log_every_n_steps=stages.LOG_EVERY, use_distributed_sampler=False, num_sanity_val_steps=0,
             enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
         )  # fmt: skip
         trainer.fit(module, data)
     return clock.seconds
 
 
-class Rates(watch.TensorBoard):
+class Rates(callbacks.TensorBoard):
     """What fine_tune.py logs in a step; the drawings of its epochs are left out."""
 
     def __init__(self) -> None:
@@ -214,7 +216,7 @@ def accuracy(options: argparse.Namespace) -> Iterator[str]:
             for recipe, values in found.items():
                 start = time.perf_counter()
                 output = Path(folder) / f"{recipe}-{seed}"
-                settings = fine_tune.Settings(
+                settings = Settings(
                     data=options.data, model=MODEL, train_images=options.train_images, recipe=recipe, seed=seed,
                     epochs=20 if recipe == "head" else options.epochs, output=output,
                     lr=None if recipe == "head" else options.lr,
@@ -241,7 +243,7 @@ def scaling_worker(processes: int, threads: int, batch_size: int, updates: int) 
     module = Classifier(model, groups_of(model), num_classes=CLASSES, seed=0, channels_last=True)
     data = Data(Ready(batch_size * updates), Ready(batch_size), batch_size=batch_size, seed=0, num_workers=0)
     clock = Clock(lambda: None)
-    with stage_training._quiet():
+    with stages._quiet():
         trainer = lightning.Trainer(
             accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto", max_epochs=4,
             precision="bf16-mixed", logger=False, callbacks=[clock], use_distributed_sampler=False,

@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from going_modular import data_setup, images, leaks
+from going_modular import data_setup
+from going_modular.data import images, sources
+from going_modular.evaluation import leaks
 
 RESULTS = Path(__file__).resolve().parent / "results"
 LIMITS = (10, 20, 30, 40, leaks.MAX_DISTANCE, 60, 70, 80)
@@ -114,7 +116,7 @@ def main() -> None:
     options = parser.parse_args()
     lines = [f"Perceptual hashes of 256 bits; leaks.py takes at most {leaks.MAX_DISTANCE} for a leak"]
     lines += measure("photos", options.data, copies=True)
-    lines += measure("bundled sample", data_setup.DATA_FOLDER / "sample", copies=True)
+    lines += measure("bundled sample", sources.DATA_FOLDER / "sample", copies=True)
     lines += measure("many small photos", options.many, copies=False)
     lines += speed(options.data)
     text = "\n".join(lines)

@@ -11,7 +11,9 @@ import time
 
 import torch
 
-from going_modular import data_setup, features, images, model_builder
+from going_modular import data_setup, model_builder
+from going_modular.common import device
+from going_modular.data import images
 
 BATCH_SIZES = (4, 8, 16)
 RUNS = 3
@@ -43,7 +45,7 @@ def measure(name: str, data: str | None, precision: str) -> float:
     """Return the floor in seconds: for the best batch size, the median of a few runs."""
     splits = data_setup.load_splits(data)
     paths = [path for path, _ in splits.train.samples + splits.test.samples]
-    cores = max(images.default_num_workers(), 1)
+    cores = max(device.default_num_workers(), 1)
     medians = []
     for batch_size in BATCH_SIZES:
         gates = tuple(multiprocessing.Barrier(cores + 1) for _ in range(2))
@@ -67,6 +69,4 @@ def measure(name: str, data: str | None, precision: str) -> float:
 
 if __name__ == "__main__":
     job = json.loads(sys.argv[1])
-    print(
-        json.dumps({"floor": measure(job["model"], job["data"], features.resolve_precision(job["precision"], "cpu"))})
-    )
+    print(json.dumps({"floor": measure(job["model"], job["data"], device.resolve_precision(job["precision"], "cpu"))}))

@@ -1,63 +1,18 @@
 """Data sets by name, folder or zip, split and ready for a DataLoader."""
 
-import hashlib
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
-from torchvision.datasets import EuroSAT
 from torchvision.transforms import v2
 
-from going_modular import download, images
-from going_modular.errors import InputError
-from going_modular.image_folder import (
-    SPLITS,
-    TEST_SHARE,
-    VALIDATION_SHARE,
-    ImageFolder,
-    content_root,
-    hold_out,
-    pair,
-    stratified_split,
-    three_way_split,
-    visible_folders,
-)
-
-DATA_FOLDER = Path(__file__).resolve().parent.parent / "data"
-_PHOTOS = (
-    "https://raw.githubusercontent.com/mrdbourke/pytorch-deep-learning/baa27b691617461c173ecf3439793cd8cde74e13/data"
-)
-# photos from Food-101 (Bossard et al., 2014): the zip's address and its git blob id
-DOWNLOADS = {
-    "pizza_steak_sushi": (f"{_PHOTOS}/pizza_steak_sushi.zip", "65f3915a380f5efd456a6a5750f0365350de8dd0"),
-    "pizza_steak_sushi_20_percent": (
-        f"{_PHOTOS}/pizza_steak_sushi_20_percent.zip",
-        "dfc8ad2ae9415304d69cc6a0ee443c340cb29049",
-    ),
-}
-# 27,000 satellite images of 64 px in 10 classes (Helber et al., 2019, https://arxiv.org/abs/1709.00029)
-EUROSAT, EUROSAT_HOST = "eurosat", "https://huggingface.co"
-SAMPLE = "sample"
-DEFAULT = "pizza_steak_sushi"
-
-
-@dataclass(frozen=True)
-class Splits:
-    """A data set in parts that share no image: one to train on, one to test on, perhaps one to choose by."""
-
-    name: str
-    train: ImageFolder
-    test: ImageFolder
-    origin: str  # where the images come from, in a few words
-    validation: ImageFolder | None = None
-
-    @property
-    def class_names(self) -> list[str]:
-        """The names of the classes, in the order of their labels."""
-        return self.train.classes
+from going_modular.common.device import default_num_workers
+from going_modular.common.errors import InputError
+from going_modular.common.seeds import DEFAULT_SEED
+from going_modular.data import sources, splits
+from going_modular.data.image_folder import ImageFolder, pair
+from going_modular.data.splits import Splits
 
 
 def create_dataloaders(
@@ -74,7 +29,7 @@ def create_dataloaders(
         test_dir: a folder of the same class folders; kept in order.
         transform: maps a PIL image to a float tensor (3, H, W).
         batch_size: images a batch; the last batch may be smaller.
-        num_workers: processes that read images; by default as `images.default_num_workers` says.
+        num_workers: processes that read images; by default as `default_num_workers` says.
 
     Returns:
         The two DataLoaders, of images (B, 3, H, W) and labels (B,), and the class names.
@@ -82,8 +37,7 @@ def create_dataloaders(
     Raises:
         InputError: a folder cannot be used, or the classes differ.
     """
-    train, test = pair(Path(train_dir), Path(test_dir))
-    train.transform = test.transform = transform
+    train, test = pair(Path(train_dir), Path(test_dir), transform)
     return (*make_loaders(train, test, batch_size=batch_size, num_workers=num_workers), train.classes)
 
 
@@ -91,7 +45,7 @@ def make_loaders(
     train: ImageFolder, test: ImageFolder, *, batch_size: int, num_workers: int | None = None
 ) -> tuple[DataLoader, DataLoader]:
     """Make a shuffled DataLoader of `train` and an ordered one of `test`."""
-    workers = images.default_num_workers() if num_workers is None else num_workers
+    workers = default_num_workers() if num_workers is None else num_workers
     options = {
         "num_workers": workers,
         "persistent_workers": workers > 0,
@@ -103,7 +57,7 @@ def make_loaders(
     )
 
 
-def load_splits(data: str | Path | None = None, *, seed: int = 0, validation: bool = False) -> Splits:
+def load_splits(data: str | Path | None = None, *, seed: int = DEFAULT_SEED, validation: bool = False) -> Splits:
     """Find a data set and split it into a training and a test part.
 
     Args:
@@ -117,8 +71,8 @@ def load_splits(data: str | Path | None = None, *, seed: int = 0, validation: bo
     Raises:
         InputError: what was named cannot be had or used.
     """
-    folder, name, origin = _find(data)
-    return _split(folder, name, origin, seed, validation)
+    folder, name, origin = sources.find(data)
+    return splits.split(folder, name, origin, seed=seed, validation=validation)
 
 
 def augment(transform: Callable, *, randaugment: bool = False) -> Callable:
@@ -146,102 +100,3 @@ def augment(transform: Callable, *, randaugment: bool = False) -> Callable:
             v2.Normalize(mean, std),
         ]
     )
-
-
-def _find(data: str | Path | None) -> tuple[Path, str, str]:
-    """Return the folder of a data set, its name, and where its images come from."""
-    if data is None:
-        return _default()
-    name = str(data)
-    if not name:
-        raise InputError("Data '' is no name; give a folder, a zip or a data set")
-    if name in DOWNLOADS:
-        return _download(name), name, "photos"
-    if name == EUROSAT:
-        return _download_eurosat(), name, "satellite images"
-    if name == SAMPLE:
-        return DATA_FOLDER / SAMPLE, name, "the bundled sample of rendered images"
-    path = Path(data)
-    if path.is_dir():
-        return path, path.resolve().name, f"the folder {path}"
-    if path.is_file():
-        return _unpack(path), path.stem, f"the zip {path}"
-    known = ", ".join([*DOWNLOADS, EUROSAT, SAMPLE])
-    raise InputError(f"Data {name!r}: no such folder or zip, nor one of {known}")
-
-
-def _default() -> tuple[Path, str, str]:
-    if not (DATA_FOLDER / DEFAULT).is_dir():
-        try:
-            _download(DEFAULT)
-        except InputError as error:
-            reason = "offline" if download.is_offline() else f"the photos cannot be had: {error}"
-            return DATA_FOLDER / SAMPLE, SAMPLE, f"the bundled sample of rendered images ({reason})"
-    return DATA_FOLDER / DEFAULT, DEFAULT, "photos"
-
-
-def _download(name: str) -> Path:
-    """Return the folder of a named data set, downloaded if it is not there."""
-    folder = DATA_FOLDER / name
-    if folder.is_dir():
-        return folder
-    url, git_blob_id = DOWNLOADS[name]
-    if not download.is_reachable(url):
-        why = "GOING_MODULAR_OFFLINE is set" if download.is_offline() else f"{url} cannot be reached"
-        raise InputError(
-            f"Data {name!r}: {why}; get that zip elsewhere and pass it as data, or use the data '{SAMPLE}'"
-        )
-    archive = download.download(url, DATA_FOLDER / f"{name}.zip", git_blob_id=git_blob_id, description=name)
-    download.unpack(archive, folder)
-    archive.unlink(missing_ok=True)
-    return folder
-
-
-def _download_eurosat() -> Path:
-    """Return the folder of EuroSAT, downloaded by torchvision if it is not there; whole or not at all."""
-    folder = DATA_FOLDER / EUROSAT
-    if folder.is_dir():
-        return folder
-    remedy = f"get EuroSAT.zip (RGB) elsewhere and pass it as data, or use the data '{SAMPLE}'"
-    if not download.is_reachable(EUROSAT_HOST):
-        why = "GOING_MODULAR_OFFLINE is set" if download.is_offline() else f"{EUROSAT_HOST} cannot be reached"
-        raise InputError(f"Data {EUROSAT!r}: {why}; {remedy}")
-    DATA_FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{EUROSAT}-", dir=DATA_FOLDER) as unfinished:
-        try:
-            EuroSAT(unfinished, download=True)
-            (Path(unfinished) / EUROSAT / "2750").rename(folder)
-        except (OSError, RuntimeError) as error:  # RuntimeError: not the file that torchvision knows
-            if not folder.is_dir():  # else another process was faster
-                raise InputError(f"Data {EUROSAT!r} cannot be downloaded: {error}; {remedy}") from error
-    return folder
-
-
-def _unpack(archive: Path) -> Path:
-    """Return the folder of a zip's contents, unpacked once for each content."""
-    with archive.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = download.cache_folder() / "datasets" / f"{archive.stem}-{content[:12]}"
-    return download.unpack(archive, folder)
-
-
-def _split(folder: Path, name: str, origin: str, seed: int, validation: bool) -> Splits:
-    if not folder.is_dir():
-        raise InputError(f"Data {name!r}: {str(folder)!r} is missing; clone the repository anew, or name other data")
-    folder = content_root(folder)
-    subfolders = [path.name for path in visible_folders(folder)]
-    held_out = None
-    if set(SPLITS) <= set(subfolders):
-        train, test = pair(folder / "train", folder / "test")
-        if validation:
-            train, held_out = hold_out(train, VALIDATION_SHARE / (1 - TEST_SHARE), seed=seed)
-        return Splits(name, train, test, origin, held_out)
-    if any(visible_folders(folder / split) for split in SPLITS if split in subfolders):
-        found = ", ".join(f"{subfolder}/" for subfolder in subfolders)
-        raise InputError(f"Data {str(folder)!r} has {found} but not both train/ and test/; add or rename one")
-    everything = ImageFolder(folder)
-    if validation:
-        train, held_out, test = three_way_split(everything, seed=seed)
-    else:
-        train, test = stratified_split(everything, seed=seed)
-    return Splits(name, train, test, origin, held_out)

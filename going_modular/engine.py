@@ -13,10 +13,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from going_modular.errors import InputError
-from going_modular.progress import bar as progress_bar
+from going_modular.common.errors import InputError
+from going_modular.common.progress import bar as progress_bar
+from going_modular.common.seeds import DEFAULT_SEED
 
-Results = dict[str, list[float]]
+History = dict[str, list[float]]
 
 
 def train_step(
@@ -112,8 +113,8 @@ def train(
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
     max_grad_norm: float | None = None,
     progress: bool = True,
-    on_epoch_end: Callable[[Results], None] | None = None,
-) -> Results:
+    on_epoch_end: Callable[[History], None] | None = None,
+) -> History:
     """Train for some epochs, testing after each; the last epoch's weights are kept.
 
     Args:
@@ -137,7 +138,7 @@ def train(
         InputError: an empty DataLoader, or a loss that is not finite.
     """
     model.to(device)
-    results: Results = {"train_loss": [], "train_acc": [], "test_loss": [], "test_acc": []}
+    results: History = {"train_loss": [], "train_acc": [], "test_loss": [], "test_acc": []}
     for epoch in progress_bar(range(1, epochs + 1), desc="Epochs", unit="epoch", disable=not progress):
         train_loss, train_acc = train_step(
             model,
@@ -171,17 +172,31 @@ def warmup_cosine(
     It rises along a line and falls along half a cosine (Loshchilov and Hutter, 2017,
     https://arxiv.org/abs/1608.03983); a step is a batch.
 
+    Args:
+        optimizer: its learning rates are the highest ones.
+        warmup_steps: of the rise, at least 1.
+        total_steps: of rise and fall.
+
     Raises:
         InputError: no step is left after the warm-up.
     """
     if not 0 < warmup_steps < total_steps:
         raise InputError(f"A warm-up of {warmup_steps} of {total_steps} steps; take at least 1 and fewer than all")
-    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (warmup_steps + 1), total_iters=warmup_steps)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total_steps - warmup_steps)
-    return torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], [warmup_steps])
+    return warm_up(optimizer, cosine, warmup_steps)
 
 
-def set_seeds(seed: int) -> None:
+def warm_up(
+    optimizer: torch.optim.Optimizer, main: torch.optim.lr_scheduler.LRScheduler, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return a schedule that first raises the learning rate from near 0 along a line in so many steps, 0 for none."""
+    if not steps:
+        return main
+    rise = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (steps + 1), total_iters=steps)
+    return torch.optim.lr_scheduler.SequentialLR(optimizer, [rise, main], [steps])
+
+
+def set_seeds(seed: int = DEFAULT_SEED) -> None:
     """Seed Python, NumPy and torch, and with them DataLoader workers and shuffling."""
     random.seed(seed)
     np.random.seed(seed)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from going_modular import cli
+from going_modular.common import cli
+from going_modular.common.seeds import DEFAULT_SEED
 
 SPLITS = ("test", "train")
 
@@ -28,7 +29,7 @@ class Settings:
     against: Path | None = None  # another checkpoint, compared on the same images
     weights: Path | None = None  # the backbone's, where they are a local file
     device: str = "auto"
-    seed: int = 42  # of the split, where the data brings none, and of the bootstrap
+    seed: int = DEFAULT_SEED  # of the split, where the data brings none, and of the bootstrap
     output: Path | None = None  # None: a folder beside the checkpoint
 
 
@@ -38,13 +39,80 @@ def run(settings: Settings) -> Path:
     Raises:
         InputError: a checkpoint or data that cannot be used, or that do not go together.
     """
-    from going_modular import evaluation
+    import torch
 
-    subject = evaluation.prepare(settings)
-    report = evaluation.measure(subject)
-    evaluation.write(subject, report)
-    evaluation.summarize(subject, report)
-    return subject.output
+    from going_modular import data_setup, features, metrics
+    from going_modular.common.device import choose_device
+    from going_modular.common.errors import InputError
+    from going_modular.common.files import check_writable
+    from going_modular.evaluation import leaks, uncertainty
+    from going_modular.evaluation.report import Report, Subject
+    from going_modular.saving import checkpoint, run_folder
+
+    # 1 the model, and perhaps another
+    file = settings.checkpoint or run_folder.newest_checkpoint()
+    check_writable(settings.output or file.parent)
+    device = choose_device(settings.device)
+    loaded = checkpoint.load(file, weights=settings.weights, device=device)
+    names, positive = loaded.class_names, settings.positive
+    if positive is not None and (len(names) != 2 or positive not in names):
+        wanted = f"one of {', '.join(names)}" if len(names) == 2 else "a model of two classes"
+        raise InputError(f"--positive {positive!r} needs {wanted}; this one knows {', '.join(names)}")
+    against = checkpoint.load(settings.against, device=device) if settings.against else None
+    if against and sorted(against.class_names) != sorted(names):
+        raise InputError(
+            f"--against {str(settings.against)!r} knows {', '.join(against.class_names)}, not {', '.join(names)}"
+        )
+
+    # 2 the images, labelled as the model counts its classes
+    splits = data_setup.load_splits(settings.data, seed=settings.seed)
+    part = splits.train if settings.split == "train" else splits.test
+    dataset = part.relabel(names).with_transform(loaded.transform)
+    labels = torch.tensor(dataset.targets)
+
+    # 3 the model runs over them once, in the precision that its head was trained in
+    logits = features.logits(loaded.model, dataset, device=device, precision=loaded.precision)
+
+    # 4 what comes out, measured
+    content = {
+        "checkpoint": str(file),
+        "model": loaded.model_name,
+        "data": splits.name,
+        "split": settings.split,
+        "n": len(labels),
+        "class_names": names,
+        "positive": positive,
+    }
+    content |= metrics.report(logits, labels, names, positive=positive, seed=settings.seed)
+    if against:
+        theirs = features.logits(
+            against.model, dataset.with_transform(against.transform), device=device, precision=against.precision
+        )[:, [against.class_names.index(name) for name in names]]
+        test = uncertainty.mcnemar(labels, logits.argmax(dim=1), theirs.argmax(dim=1))
+        content["against"] = {"checkpoint": str(settings.against), **test}
+    pairs = leaks.find(*([Path(path) for path, _ in part.samples] for part in (splits.train, splits.test)))
+    content["in_both_splits"] = [
+        {"train": str(pair.train), "test": str(pair.test), "kind": pair.kind} for pair in pairs
+    ]
+
+    # 5 the report
+    subject = Subject(
+        file,
+        loaded.model,
+        loaded.model_name,
+        loaded.transform,
+        dataset,
+        splits.name,
+        splits.origin,
+        settings.split,
+        positive,
+    )
+    report = Report(subject, content, logits, labels)
+    output = settings.output or file.parent / "evaluation"
+    report.write(output)
+    print(report.summary())
+    print(f"Wrote: {output / 'report.html'}, report.json and the figures beside it")
+    return output
 
 
 def _parser() -> cli.ArgumentParser:

@@ -7,27 +7,27 @@ A frozen backbone gives the same features for the same image every epoch, so tha
 were computed once. Nothing random may stand before them: augmentation needs the usual loop.
 """
 
-import hashlib
-import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import PIL
 import torch
-import torchvision
-from PIL import Image
 from torch import nn
-from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
-from torchvision.datasets import DatasetFolder
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, default_collate
 
-from going_modular import download, feature_batches, images, model_builder
-from going_modular.errors import InputError
-from going_modular.feature_store import FeatureStore, hash_files, save_or_warn
-from going_modular.progress import bar as progress_bar
+from going_modular import model_builder
+from going_modular.common.device import default_num_workers, resolve_precision
+from going_modular.common.errors import InputError
+from going_modular.common.progress import bar as progress_bar
+from going_modular.data import download, feature_store
 
 MANY_IMAGES = 32  # fewer are read before worker processes have started
 SHARD_IMAGES = 1024  # kept at a time: all that a kill loses
+CPU_BATCH = {"bf16": 8, "fp32": 16}  # the fastest for a core of its own: small enough for its caches
+GPU_BATCH = 64
+
+Batch = tuple[list[int], np.ndarray, list[int], dict[int, str]]  # indices, features (B, D), labels; problems by index
 
 
 def extract(
@@ -63,61 +63,107 @@ def extract(
     Raises:
         InputError: a random transform, unreadable images (all are named), or nothing in the data set.
     """
+    extracted, problems = extract_readable(
+        model, dataset, device=device, precision=precision, cache=cache, num_workers=num_workers, progress=progress
+    )
+    if problems:
+        raise InputError(f"{len(problems)} unreadable: {'; '.join(problems.values())}")
+    return extracted
+
+
+def extract_readable(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    device: torch.device | str = "cpu",
+    precision: str = "auto",
+    cache: bool | Path = True,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> tuple[TensorDataset, dict[int, str]]:
+    """Do what `extract` does, and pass over images that cannot be opened.
+
+    Args: as for `extract`.
+
+    Returns:
+        Features and labels of the readable items, in the order of the data set; and what is wrong with the others, a
+        line each, by index in the data set, in order.
+
+    Raises:
+        InputError: a random transform, or nothing in the data set.
+    """
     if not len(dataset):
         raise InputError("The data set is empty: there is nothing to extract features from")
-    _refuse_randomness(dataset)
+    feature_store.refuse_randomness(dataset)
     precision = resolve_precision(precision, device)
     trunk = model_builder.backbone(model.to(device)).eval().to(memory_format=torch.channels_last)
     features = torch.empty(len(dataset), model_builder.feature_width(model))
     labels = torch.empty(len(dataset), dtype=torch.int64)
 
-    done = np.zeros(len(dataset), dtype=bool)  # found on disk
-    samples = _image_files(dataset) if cache else None
-    store = _open_store(cache, dataset, trunk, f"{precision} {torch.device(device).type}") if samples else None
+    is_done = np.zeros(len(dataset), dtype=bool)  # read from disk
+    samples = feature_store.image_files(dataset) if cache else None
+    computed = f"{precision} {torch.device(device).type}"
+    store = feature_store.open_store(cache, dataset, trunk, computed) if samples else None
     hashes: list[bytes | None] = []
     if store:
-        hashes = hash_files([path for path, _ in samples])
+        hashes = feature_store.hash_files([path for path, _ in samples])
         labels[:] = torch.tensor([label for _, label in samples])
-        done = store.read(hashes, features)
+        is_done = store.read(hashes, features)
 
-    missing = np.flatnonzero(~done)
+    missing = np.flatnonzero(~is_done)
     if num_workers is None:
-        num_workers = images.default_num_workers() if len(missing) > MANY_IMAGES else 0
-    batches = feature_batches.compute(trunk, Subset(dataset, missing), device, precision, num_workers)
+        num_workers = default_num_workers() if len(missing) > MANY_IMAGES else 0
+    batches = _compute(trunk, Subset(dataset, missing), device, precision, num_workers)
+    problems: dict[int, str] = {}
     unsaved: list[int] = []
+
+    def keep_unsaved() -> None:
+        if store:
+            store.write([hashes[i] for i in unsaved], features[unsaved])
+        unsaved.clear()
+
     try:
-        for _ in _collect(batches, missing, features, labels, unsaved, progress):
+        for _ in _collect(batches, missing, features, labels, unsaved, problems, progress):
             if len(unsaved) >= SHARD_IMAGES:
-                _keep(store, hashes, features, unsaved)
-                unsaved.clear()
+                keep_unsaved()
+    except KeyboardInterrupt:
+        place = download.cache_folder() if cache is True else cache
+        kept = f"the features so far are kept in {place}" if store else "nothing was kept"
+        raise KeyboardInterrupt(kept) from None
     finally:
-        _keep(store, hashes, features, unsaved)
-    return TensorDataset(features, labels)
+        keep_unsaved()
+    readable = [i for i in range(len(dataset)) if i not in problems] if problems else slice(None)
+    return TensorDataset(features[readable], labels[readable]), dict(sorted(problems.items()))
 
 
-def extract_sharded(
-    model: nn.Module, dataset: Dataset, *, device: torch.device | str = "cpu", progress: bool = True, **options: object
+def extract_distributed(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    device: torch.device | str = "cpu",
+    precision: str = "auto",
+    cache: bool | Path = True,
 ) -> TensorDataset:
     """Do what `extract` does, each process of a torch.distributed group for its part of the data set.
 
-    Every process gets all features. Without a group it is `extract`.
+    Every process gets all features. Without a group it is `extract`. The first process shows a bar.
 
     Args:
         model: the same in every process.
         dataset: the same in every process, with at least as many items as processes.
         device: of this process.
-        progress: show a bar, in the first process.
-        options: as for `extract`.
+        precision: as for `extract`.
+        cache: as for `extract`.
 
     Raises:
         InputError: as `extract` does, in the process that met it.
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return extract(model, dataset, device=device, progress=progress, **options)
+        return extract(model, dataset, device=device, precision=precision, cache=cache)
     rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
     mine = range(rank, len(dataset), processes)
     values, labels = extract(
-        model, Subset(dataset, mine), device=device, progress=progress and rank == 0, **options
+        model, Subset(dataset, mine), device=device, precision=precision, cache=cache, progress=rank == 0
     ).tensors
 
     # a row is filled by one process and 0 in the others: their sum is the whole
@@ -129,116 +175,105 @@ def extract_sharded(
     return TensorDataset(features.cpu(), all_labels.cpu())
 
 
-def resolve_precision(precision: str, device: torch.device | str) -> str:
-    """Return `fp32` or `bf16`; `auto` is bf16 where the device multiplies it natively, else fp32.
+def divide(extracted: TensorDataset, parts: Sequence[Dataset]) -> list[TensorDataset]:
+    """Divide features that were extracted in one pass over several data sets, a ConcatDataset, into one for each."""
+    sizes = [len(part) for part in parts]
+    return [TensorDataset(*part) for part in zip(*(tensor.split(sizes) for tensor in extracted.tensors), strict=True)]
 
-    Features in bf16 differ from fp32's in the third digit; the accuracy of a head trained on them does not (see
-    `benchmarks/`).
 
-    Raises:
-        InputError: not one of `auto`, `fp32`, `bf16`.
+def logits(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    device: torch.device | str = "cpu",
+    precision: str = "auto",
+) -> torch.Tensor:
+    """Return the logits (N, C), float32, on the CPU, that a model gives the images of a data set, in its order.
+
+    The backbone runs as in `extract`, then the head, in eval mode.
+
+    Args, errors: as for `extract`.
     """
-    if precision in ("fp32", "bf16"):
-        return precision
-    if precision != "auto":
-        raise InputError(f"Unknown precision {precision!r}; choose auto, fp32 or bf16")
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if kind == "cpu":
-        able = getattr(torch.cpu, "get_capabilities", dict)()  # older torch, such as 2.10, cannot say
-        return "bf16" if any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16")) else "fp32"
-    return "fp32"
+    extracted = extract(model, dataset, device=device, precision=precision)
+    return model_builder.logits(model, extracted.tensors[0])
 
 
 def _collect(
-    batches: Iterator[feature_batches.Batch],
+    batches: Iterator[Batch],
     missing: np.ndarray,
     features: torch.Tensor,
     labels: torch.Tensor,
     finished: list[int],
+    problems: dict[int, str],
     progress: bool,
 ) -> Iterator[None]:
-    """Write batches of features into their rows, and add these to the finished ones; yield after each batch."""
-    unreadable: list[str] = []
+    """Write batches of features into their rows, add these to the finished ones, and yield after each batch."""
     with progress_bar(
         total=len(missing), desc="Features", unit="image", disable=not progress or not len(missing)
     ) as bar:
-        for indices, values, batch_labels, messages in batches:
+        for indices, values, batch_labels, batch_problems in batches:
             rows = missing[indices].tolist()
             if rows:  # else no image of the batch could be read, and no width is known
                 features[rows] = torch.from_numpy(values)
             labels[rows] = torch.tensor(batch_labels, dtype=torch.int64)
             finished += rows  # before the bar shows them: an interrupt can come any time
-            unreadable += messages
-            bar.update(len(rows) + len(messages))
+            problems.update({int(missing[index]): message for index, message in batch_problems.items()})
+            bar.update(len(rows) + len(batch_problems))
             yield
-    if unreadable:
-        raise InputError(f"{len(unreadable)} unreadable: {'; '.join(unreadable)}")
 
 
-def _keep(store: FeatureStore | None, hashes: list[bytes | None], features: torch.Tensor, rows: list[int]) -> None:
-    """Write rows to the store, if there is one, but those of files that could not be hashed."""
-    if store and (hashed := [i for i in rows if hashes[i]]):
-        save_or_warn(store, [hashes[i] for i in hashed], features[hashed])
+def _compute(
+    trunk: nn.Module, dataset: Subset, device: torch.device | str, precision: str, num_workers: int
+) -> Iterator[Batch]:
+    """Yield batches of features, computed in any number of processes."""
+    if not len(dataset):
+        return
+    on_cpu = torch.device(device).type == "cpu"
+    forward = partial(_forward, trunk=trunk, device=device, precision=precision)
+    loader = DataLoader(
+        _Reader(dataset),
+        CPU_BATCH[precision] if on_cpu else GPU_BATCH,
+        num_workers=num_workers,
+        # on a CPU the workers compute, too: a core each, nothing to hand over but features
+        collate_fn=forward if on_cpu else _gather,
+        # a generator of its own: the base seed of workers must not come out of the one that training uses
+        generator=torch.Generator(),
+    )
+    for batch in loader:
+        yield batch if on_cpu else forward(batch)
 
 
-def _leaves(dataset: Dataset) -> list[Dataset]:
-    """Return the data sets behind any Subset and ConcatDataset."""
-    if isinstance(dataset, Subset):
-        return _leaves(dataset.dataset)
-    if isinstance(dataset, ConcatDataset):
-        return [leaf for part in dataset.datasets for leaf in _leaves(part)]
-    return [dataset]
+class _Reader(Dataset):
+    """Items (index, image, label), or (index, message) where the image cannot be read."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple:
+        try:
+            image, label = self.dataset[index]
+        except (InputError, OSError) as error:
+            return index, " ".join(str(error).split())
+        return index, image, int(label)
 
 
-def _image_files(dataset: Dataset) -> list[tuple[str, int]] | None:
-    """Return (path, label) of each item, or None where items do not come straight from image files."""
-    if isinstance(dataset, Subset):
-        samples = _image_files(dataset.dataset)
-        return samples and [samples[i] for i in dataset.indices]
-    if isinstance(dataset, ConcatDataset):
-        parts = [_image_files(part) for part in dataset.datasets]
-        return None if None in parts else [sample for part in parts for sample in part]
-    plain = isinstance(dataset, DatasetFolder) and type(dataset).__getitem__ is DatasetFolder.__getitem__
-    return dataset.samples if plain and dataset.transform and dataset.target_transform is None else None
+def _gather(items: Sequence[tuple]) -> tuple[list[int], torch.Tensor, list[int], dict[int, str]]:
+    good = [item for item in items if len(item) == 3]
+    images = default_collate([image for _, image, _ in good]) if good else torch.empty(0)
+    problems = dict(item for item in items if len(item) == 2)
+    return [index for index, _, _ in good], images, [label for _, _, label in good], problems
 
 
-def _probe_image() -> Image.Image:
-    """Return an image that any change of a transform's settings shows in."""
-    noise = np.random.default_rng(0).integers(0, 256, (301, 257, 3), dtype=np.uint8)
-    return Image.fromarray(noise)
-
-
-def _random_states() -> tuple:
-    _, key, position, *_ = np.random.get_state()
-    return random.getstate(), (key.tobytes(), position), torch.get_rng_state().numpy().tobytes()
-
-
-def _refuse_randomness(dataset: Dataset) -> None:
-    """Raise where a transform draws random numbers: its features would be one draw, kept for ever."""
-    for transform in {id(t): t for leaf in _leaves(dataset) if (t := getattr(leaf, "transform", None))}.values():
-        before = _random_states()
-        first, second = (torch.as_tensor(transform(_probe_image())) for _ in range(2))
-        if before != _random_states() or not torch.equal(first, second):
-            raise InputError(
-                f"The transform is random ({' '.join(repr(transform).split())[:80]}...): features can be cached "
-                "for a fixed one only; use weights.transforms(), or the usual loop for augmentation"
-            )
-
-
-def _open_store(cache: bool | Path, dataset: Dataset, trunk: nn.Module, computed: str) -> FeatureStore | None:
-    """Return the store for this backbone, transform and precision, or None where there are several transforms."""
-    readings = {
-        f"{leaf.loader.__module__}.{leaf.loader.__qualname__} {leaf.transform!r} ".encode()
-        + torch.as_tensor(leaf.transform(_probe_image())).numpy().tobytes()
-        for leaf in _leaves(dataset)
-    }
-    if len(readings) > 1:
-        return None
-    key = hashlib.sha256(*readings)
-    key.update(f"{computed} {torch.__version__} {torchvision.__version__} {PIL.__version__} {trunk!r}".encode())
-    for tensor in trunk.state_dict().values():
-        key.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    folder = download.cache_folder() / "features" if cache is True else Path(cache)
-    return FeatureStore(folder / key.hexdigest()[:32])
+@torch.inference_mode()
+def _forward(items: Sequence[tuple], *, trunk: nn.Module, device: torch.device | str, precision: str) -> Batch:
+    """Turn items, or what `_gather` made of them, into features as NumPy: small, and free of inference mode."""
+    indices, images, labels, problems = items if isinstance(items, tuple) else _gather(items)
+    if not indices:
+        return indices, np.empty((0, 0), dtype=np.float32), labels, problems
+    images = images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        values = trunk(images).flatten(1)  # (B, D)
+    return indices, values.float().cpu().numpy(), labels, problems

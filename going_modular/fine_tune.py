@@ -8,53 +8,13 @@
 Imports of torch wait until they are needed, so that `--help` comes at once.
 """
 
-import dataclasses
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from going_modular import cli, settings_file
-from going_modular.errors import InputError, ProcessDiedError, Terminated
-
-WITH_RESUME = ("devices", "nodes")  # other settings of a resumed run are those that it began with
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run is made with; a settings file has these keys, the command's flags the most used of them."""
-
-    data: str | None = None  # None: the photos, or the bundled sample where they cannot be had
-    train_images: int | None = None  # None: all
-    model: str | None = None  # None: EfficientNet-B0, or Lite0 where B0's weights cannot be had
-    weights: str | None = "DEFAULT"  # None: random
-    recipe: str = "head-then-all"
-    epochs: int = 10
-    head_epochs: int = 20  # of the head alone, in head-then-all
-    batch_size: int = 32  # images an update, over all devices and accumulated batches
-    accumulate: int = 1  # batches an update on each device
-    lr: float | None = None  # of the last block. None: 1e-4; where the head alone trains, of the head, then None: 1e-3
-    head_lr: float = 1e-3  # of a head that is new; after head-then it is `lr`
-    layer_decay: float = 0.9  # a block's learning rate, over that of the block after it
-    weight_decay: float = 0.05
-    batch_norm: bool = False  # let it learn, and normalise by the batch; False: it stays as pretrained
-    schedule: str = "cosine"
-    warmup_epochs: float = 1.0
-    label_smoothing: float = 0.0
-    augment: str = "crop"  # of training images, where the backbone learns
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    max_grad_norm: float | None = 1.0
-    weight_averaging: float | None = None  # decay an update of an exponential moving average; None: no averaging
-    patience: int = 6  # epochs without a better validation loss, after which a stage ends
-    devices: int = 1
-    nodes: int = 1
-    device: str = "auto"
-    precision: str = "auto"
-    compile: bool = False
-    seed: int = 42
-    output: Path | None = None  # None: a new folder under runs/
-    resume: Path | None = None  # a run's folder, to go on with
+from going_modular.common import cli
+from going_modular.common.errors import ProcessDiedError, Terminated
+from going_modular.fine_tuning.settings import Settings, settings_of
 
 
 def run(settings: Settings) -> Path:
@@ -66,42 +26,28 @@ def run(settings: Settings) -> Path:
         Terminated: SIGTERM; its message likewise.
         ProcessDiedError: one of several processes ended.
     """
-    from going_modular import fine_tune_job, launch
+    from going_modular.fine_tuning import launch
+    from going_modular.fine_tuning.job import prepare
+    from going_modular.fine_tuning.run import begin, finish, is_finished, take_part, what_is_kept
 
     with launch.ending_on_sigterm():
-        job = fine_tune_job.prepare(settings)
-        if job.is_finished:
-            print(f"{job.output} is finished; nothing to do")
-            return job.output
+        if is_finished(settings):
+            print(f"{settings.resume} is finished; nothing to do")
+            return settings.resume
+        job = prepare(settings)
         try:
-            job = fine_tune_job.begin(job)
+            job = begin(job)
             if settings.devices > 1 and not launch.is_launched():
-                launch.start(_worker, (job.settings,), settings.devices)
+                launch.start(take_part, (job.settings,), settings.devices)
             else:
-                fine_tune_job.finish(job)
+                finish(job)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(fine_tune_job.what_is_kept(job)) from None
+            raise KeyboardInterrupt(what_is_kept(job)) from None
         except Terminated:
-            raise Terminated(fine_tune_job.what_is_kept(job)) from None
+            raise Terminated(what_is_kept(job)) from None
         except ProcessDiedError as error:
-            raise ProcessDiedError(f"{error}; {fine_tune_job.what_is_kept(job)}", error.status) from None
-    return job.output
-
-
-def _worker(settings: Settings) -> None:
-    """Take part in a run, as one of several processes."""
-    from going_modular import fine_tune_job, launch
-
-    def work() -> None:
-        try:
-            with launch.ending_on_sigterm():
-                fine_tune_job.finish(fine_tune_job.prepare(settings))
-        except KeyboardInterrupt:  # the process that started this one says what was kept
-            sys.exit(cli.INTERRUPTED)
-
-    launch.mute_all_but_first()
-    if status := cli.run(work, "fine_tune.py"):
-        sys.exit(status)
+            raise ProcessDiedError(f"{error}; {what_is_kept(job)}", error.status) from None
+    return job.settings.output
 
 
 def _parser() -> cli.ArgumentParser:
@@ -135,30 +81,9 @@ def _parser() -> cli.ArgumentParser:
     return parser
 
 
-def settings_of(options: dict[str, object]) -> Settings:
-    """Return the settings that flags describe, with those of a file where one is named.
-
-    Raises:
-        InputError: a file that cannot be used, or flags that do not go together.
-    """
-    options = dict(options)
-    if isinstance(options.get("weights"), str) and options["weights"].lower() == "none":
-        options["weights"] = None
-    config, folder = options.pop("config", None), options.get("resume")
-    if folder is not None:
-        if others := sorted(options.keys() - {"resume", *WITH_RESUME} | ({"config"} if config else set())):
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
-            raise InputError(f"{flags} with --resume: a run goes on with the settings it has; start a new one instead")
-        if not (folder / "settings.json").is_file():
-            raise InputError(f"--resume {str(folder)!r}: no settings.json there; name the folder of a run")
-        config, options["output"] = folder / "settings.json", folder
-    values = settings_file.read(config, Settings) if config else {}
-    return dataclasses.replace(Settings(), **values | options)
-
-
 def _main(arguments: Sequence[str] | None = None) -> None:
     settings = settings_of(vars(_parser().parse_args(arguments)))
-    from going_modular import launch
+    from going_modular.fine_tuning import launch
 
     launch.mute_all_but_first()
     run(settings)

@@ -38,9 +38,14 @@ from sklearn.metrics import (
 )
 from torch.nn import functional as F
 
-from going_modular import bootstrap
-from going_modular.scores import Scores, from_logits, mean_defined, positive_index, ratio
-from going_modular.uncertainty import bootstrap_interval, wilson_interval
+from going_modular.common.seeds import DEFAULT_SEED
+from going_modular.evaluation.scores import Scores, from_logits, mean_defined, positive_index, ratio
+from going_modular.evaluation.uncertainty import (
+    bootstrap_interval,
+    resample_matrix,
+    resample_scores,
+    wilson_interval,
+)
 
 TOP_K = (2, 3, 5)
 NO_WIDTH = 1e-9  # relative: what rounding leaves of an interval of equal values
@@ -83,7 +88,7 @@ def report(
     *,
     positive: str | None = None,
     resamples: int = 2000,
-    seed: int = 0,
+    seed: int = DEFAULT_SEED,
 ) -> dict[str, object]:
     """Measure all that a careful reader asks of a classifier, with 95% intervals, as something that JSON can hold.
 
@@ -105,16 +110,16 @@ def report(
     scores = from_logits(logits, labels, class_names)
     matrix = confusion_matrix(scores.true, scores.predicted, labels=range(len(class_names)))
     values = _matrix_values(scores) | _score_values(scores)
-    resampled = bootstrap.matrix_metrics(matrix, resamples=resamples, seed=seed)
-    resampled |= bootstrap.score_metrics(scores, resamples=resamples, seed=seed)
+    resampled = resample_matrix(matrix, resamples=resamples, seed=seed)
+    resampled |= resample_scores(scores, resamples=resamples, seed=seed)
     per_class = [_of_class(c, matrix, values, resampled) for c in range(len(class_names))]
-    found = _overall(scores, values, resampled) | {"per_class": dict(zip(class_names, per_class, strict=True))}
+    measures = _overall(scores, values, resampled) | {"per_class": dict(zip(class_names, per_class, strict=True))}
     if chosen is not None:
         single = {name: entry for name, entry in per_class[chosen].items() if name != "support"}
-        found |= {"positive": positive, **single}
-    found["confusion_matrix"] = matrix.tolist()
-    found["warnings"] = [*_undefined(matrix, class_names), *_without_width(found)]
-    return found
+        measures |= {"positive": positive, **single}
+    measures["confusion_matrix"] = matrix.tolist()
+    measures["warnings"] = [*_undefined(matrix, class_names), *_without_width(measures)]
+    return measures
 
 
 def _matrix_values(scores: Scores) -> dict[str, np.ndarray | float]:
@@ -227,9 +232,9 @@ def _undefined(matrix: np.ndarray, class_names: Sequence[str]) -> Iterator[str]:
         yield "Matthews correlation is undefined, and taken as 0: all samples, or all predictions, are of one class"
 
 
-def _without_width(found: dict) -> Iterator[str]:
+def _without_width(measures: dict) -> Iterator[str]:
     """Yield a line that names the intervals that say less than they seem to."""
-    names = [name for name, (low, high) in _intervals(found) if high - low <= NO_WIDTH * max(abs(low), abs(high))]
+    names = [name for name, (low, high) in _intervals(measures) if high - low <= NO_WIDTH * max(abs(low), abs(high))]
     if names:
         others = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
         what = f"{', '.join(names[:NAMED])}{others}"

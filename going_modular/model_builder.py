@@ -14,10 +14,13 @@ import torchvision
 from torch import nn
 from torchvision.models import WeightsEnum
 
-from going_modular import weights as pretrained
-from going_modular.efficientnet_lite import efficientnet_lite0
-from going_modular.errors import InputError
-from going_modular.hybrid import Hybrid, HybridHead
+from going_modular.common.errors import InputError
+from going_modular.models import pretrained
+from going_modular.models.efficientnet_lite import efficientnet_lite0
+from going_modular.models.hybrid import Hybrid, HybridHead
+from going_modular.models.tiny_vgg import TinyVGG as TinyVGG
+
+DEFAULT_MODEL, OFFLINE_MODEL = "efficientnet_b0", "efficientnet_lite0"
 
 
 def create_model(
@@ -41,8 +44,11 @@ def create_model(
         InputError: unknown name, no Linear at the end, unknown weights, weights that do not fit or cannot be had.
     """
     entry = pretrained.entry(name, weights)
-    tensors = None if weights is None else pretrained.state_dict(name, weights)
-    return assemble(name, num_classes, entry, tensors), entry.transforms()
+    if weights is None:
+        return assemble(name, num_classes, entry), entry.transforms()
+    model = assemble(name, num_classes, entry, pretrained.state_dict(name, weights))
+    model.came_with = (pretrained.describe(name, weights), pretrained.digest(backbone(model)))
+    return model, entry.transforms()
 
 
 def assemble(
@@ -88,6 +94,37 @@ def first_available(*names: str) -> str:
     raise InputError(f"No pretrained weights for {', '.join(names)}: go online once, or pass a local file as weights")
 
 
+def resolve_name(name: str | None, weights: str | Path | None) -> str:
+    """Return the name of the model to build, and print why where it is not the one that was asked for.
+
+    None stands for EfficientNet-B0, or Lite0 where B0's weights cannot be had.
+
+    Args:
+        name: as for `create_model`, or None.
+        weights: as for `create_model`; only DEFAULT ones are replaced by those of another model.
+
+    Raises:
+        InputError: unknown name or weights.
+    """
+    if name is not None:
+        pretrained.entry(name, weights)
+        return name
+    return first_available(DEFAULT_MODEL, OFFLINE_MODEL) if weights == "DEFAULT" else DEFAULT_MODEL
+
+
+def has_pretrained_backbone(model: nn.Module, name: str, weights: str | Path | None) -> bool:
+    """Tell whether a model's backbone is frozen and still is what `create_model(name, weights=weights)` gave it.
+
+    A loop that calls `model.train()` moves the BatchNorm statistics of a frozen backbone; another may have been
+    fine-tuned and frozen again.
+    """
+    trunk = backbone(model)
+    if weights is None or any(parameter.requires_grad for parameter in trunk.parameters()):
+        return False
+    described, digest = getattr(model, "came_with", (None, None))
+    return described == pretrained.describe(name, weights) and digest == pretrained.digest(trunk)
+
+
 def head(model: nn.Module) -> nn.Module:
     """Return the head: the last Linear with the Dropout right before it, if there is one; a hybrid's Transformer.
 
@@ -131,44 +168,6 @@ def feature_width(model: nn.Module) -> int:
     """Return D, the number of features that the head takes."""
     parent, name = _head_slots(model)[-1]
     return getattr(parent, name).in_features
-
-
-class TinyVGG(nn.Module):
-    """A small convolutional network to train from scratch: the baseline that transfer learning beats.
-
-    Two blocks of two unpadded 3x3 convolutions and a 2x2 pool, then a Linear; 8,083 parameters with 10 hidden units and
-    3 classes at 64 px. After CNN Explainer (Wang et al., 2020, https://poloclub.github.io/cnn-explainer/).
-
-    Args:
-        in_channels: 3 for colour images.
-        hidden_units: channels of every convolution.
-        num_classes: the width of the output.
-        image_size: the side of the square images, in pixels, at least 16.
-    """
-
-    def __init__(self, in_channels: int, hidden_units: int, num_classes: int, *, image_size: int = 64) -> None:
-        super().__init__()
-        self.blocks = nn.Sequential(self._block(in_channels, hidden_units), self._block(hidden_units, hidden_units))
-        side = image_size
-        for _ in self.blocks:
-            side = (side - 4) // 2  # two unpadded 3x3 convolutions take 4 pixels, the pool halves
-        if side < 1:
-            raise InputError(f"image_size is {image_size}; TinyVGG needs at least 16 pixels")
-        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(hidden_units * side * side, num_classes))
-
-    @staticmethod
-    def _block(in_channels: int, out_channels: int) -> nn.Sequential:
-        return nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, kernel_size=3),
-            nn.ReLU(),
-            nn.Conv2d(out_channels, out_channels, kernel_size=3),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-        )
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map images (B, in_channels, image_size, image_size) to logits (B, num_classes)."""
-        return self.classifier(self.blocks(images))
 
 
 def _build(name: str, entry: WeightsEnum) -> nn.Module:

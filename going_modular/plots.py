@@ -1,24 +1,20 @@
 """Every figure of the course; each function returns a matplotlib Figure and leaves showing and saving to others."""
 
-import unicodedata
-import warnings
 from collections.abc import Sequence
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.figure import Figure
-from matplotlib.ft2font import FT2Font
 from PIL import Image
 
-from going_modular.errors import InputError
+from going_modular.common import files
+from going_modular.common.fonts import display_width, drawable, fonts_for
 
 CURVES_SIZE = (10, 4)  # inches
+SQUARE = 256  # pixels a side of an image in a grid
 RIGHT, WRONG = "#1b7f4b", "#b3261e"  # told apart by the colour-blind, too: the title says which
-NAME_COLUMNS = 20  # of a class name, a Latin letter each: what fits above an image
 
 
 def loss_curves(results: dict[str, list[float]]) -> Figure:
@@ -89,7 +85,7 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], class_names: Sequence[str]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     shown = drawable(class_names)
     labels = [shown[name] for name in class_names]
-    side = 1 + 0.09 * max(map(_columns, labels)) + 0.7 * len(labels)
+    side = 1 + 0.09 * max(map(display_width, labels)) + 0.7 * len(labels)
     with mpl.rc_context({"font.family": fonts_for(labels)}):
         figure = Figure(figsize=(side + 0.6, side), layout="constrained")
         axes = figure.subplots()
@@ -110,17 +106,14 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    png = BytesIO()
-    figure.savefig(png, format="png", dpi=120)
-    temporary = path.with_name(f"{path.name}.part")
-    try:
-        temporary.write_bytes(png.getvalue())
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"Cannot write {str(path)!r}: {error.strerror or error}; name another folder") from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+    files.write_bytes(path, png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as the bytes of a PNG file, 120 dots an inch."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
 
 
 def _draw_loss_curves(figure: Figure, results: dict[str, list[float]]) -> None:
@@ -135,75 +128,10 @@ def _draw_loss_curves(figure: Figure, results: dict[str, list[float]]) -> None:
         axes.legend()
 
 
-def square(image: Image.Image, side: int = 256) -> Image.Image:
-    """Return the whole image scaled onto a white square of `side` pixels."""
+def square(image: Image.Image) -> Image.Image:
+    """Return the whole image scaled onto a white square of `SQUARE` pixels."""
     image = image.copy()
-    image.thumbnail((side, side))
-    canvas = Image.new("RGB", (side, side), "white")
-    canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    image.thumbnail((SQUARE, SQUARE))
+    canvas = Image.new("RGB", (SQUARE, SQUARE), "white")
+    canvas.paste(image, ((SQUARE - image.width) // 2, (SQUARE - image.height) // 2))
     return canvas
-
-
-def fonts_for(texts: Sequence[str]) -> list[str]:
-    """Return the font families to draw texts in: the usual one, and others for characters that it lacks."""
-    usual = mpl.rcParams["font.family"]
-    extra = {family for text in texts for c in text if not _is_usual(c) and (family := _family_with(c))}
-    return [*usual, *sorted(extra)]
-
-
-def drawable(names: Sequence[str]) -> dict[str, str]:
-    """Map each name to what can be drawn of it: itself, its middle left out where it is long.
-
-    Characters that no installed font has become U+5BFF and the like.
-    """
-    drawn = {}
-    for name in dict.fromkeys(names):
-        lacking = {c for c in name if not _is_usual(c) and _family_with(c) is None}
-        text = " ".join("".join(f" U+{ord(c):04X} " if c in lacking else c for c in name).split())
-        drawn[name] = _shorten(text)
-        if lacking:
-            warnings.warn(
-                f"No font here has all characters of {name!r}, drawn as {drawn[name]!r}; "
-                "install one that has them, such as Noto Sans CJK",
-                stacklevel=3,
-            )
-    return drawn
-
-
-def _shorten(text: str) -> str:
-    """Leave out the middle of a text wider than NAME_COLUMNS: long names often differ at their ends."""
-    kept = len(text)
-    short = text
-    while _columns(short) > NAME_COLUMNS:
-        kept -= 1
-        short = f"{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}"
-    return short
-
-
-def _columns(text: str) -> int:
-    """Count the columns of a text, two for a Chinese character and its like."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-@cache
-def _characters(path: str) -> frozenset[int]:
-    return frozenset(FT2Font(path).get_charmap())
-
-
-def _is_usual(character: str) -> bool:
-    usual = font_manager.FontProperties(family=mpl.rcParams["font.family"])
-    return character.isspace() or ord(character) in _characters(font_manager.findfont(usual))
-
-
-@cache
-def _family_with(character: str) -> str | None:
-    """Return a font family that has a character; sans-serif ones are asked first."""
-    # Last Resort, which matplotlib brings, has a box for every character
-    fonts = (font for font in font_manager.fontManager.ttflist if not font.name.startswith("Last Resort"))
-    for font in sorted(fonts, key=lambda font: ("Sans" not in font.name, font.name)):
-        try:
-            if font.style == "normal" and ord(character) in _characters(font.fname):
-                return font.name
-        except (OSError, RuntimeError):  # a broken font file is no reason to stop
-            continue
-    return None

@@ -15,16 +15,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from going_modular import cli
-from going_modular.errors import InputError
+from going_modular.common import cli
+from going_modular.common.errors import InputError
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from going_modular.checkpoint import Checkpoint
+    from going_modular.saving.checkpoint import Checkpoint
 
 MAX_PLOTTED = 64  # images in one figure
+MANY = 100  # images; more get a progress bar
 REJECTED = "(rejected)"  # in place of a class name
 
 
@@ -50,27 +51,20 @@ def predict(image: "str | Path | Image.Image", loaded: "Checkpoint") -> Predicti
     return predict_all([image], loaded)[0]
 
 
-def predict_all(
-    photos: "Sequence[str | Path | Image.Image]", loaded: "Checkpoint", *, progress: bool = False
-) -> list[Prediction]:
+def predict_all(images: "Sequence[str | Path | Image.Image]", loaded: "Checkpoint") -> list[Prediction]:
     """Predict the class of images, in the precision that the head was trained in.
+
+    Args:
+        images: paths, or RGB PIL images.
+        loaded: what `checkpoint.load` returns.
 
     Raises:
         InputError: images that cannot be opened; all are named.
     """
-    from going_modular import features, model_builder
-
-    device = next(loaded.model.parameters()).device
-    extracted, _ = features.extract(
-        loaded.model,
-        _Photos(photos, loaded.transform),
-        device=device,
-        precision=loaded.precision,
-        cache=False,
-        progress=progress,
-    ).tensors
-    rows = model_builder.logits(loaded.model, extracted).softmax(dim=1).tolist()
-    return [_prediction(row, loaded.class_names) for row in rows]
+    predictions, problems = _predict_readable(images, loaded, progress=False)
+    if problems:
+        raise InputError(f"{len(problems)} unreadable: {'; '.join(problems.values())}")
+    return predictions
 
 
 def pred_and_plot_image(
@@ -98,9 +92,10 @@ def pred_and_plot_image(
     import torch
     from matplotlib import pyplot as plt
 
-    from going_modular import images, plots
+    from going_modular.common.fonts import drawable, fonts_for
+    from going_modular.data.images import open_image
 
-    image = images.open_image(image_path)
+    image = open_image(image_path)
     if transform is None:
         transform = _imagenet_transform(image_size)
     device = device if device is not None else next(model.parameters()).device
@@ -109,8 +104,8 @@ def pred_and_plot_image(
         logits = model(transform(image).unsqueeze(0).to(device))  # (1, 3, H, W) -> (1, C)
     prediction = _prediction(logits.float().softmax(dim=1)[0].tolist(), class_names)
 
-    shown = plots.drawable([prediction.label])[prediction.label]
-    with plt.rc_context({"font.family": plots.fonts_for([shown])}):
+    shown = drawable([prediction.label])[prediction.label]
+    with plt.rc_context({"font.family": fonts_for([shown])}):
         plt.figure()
         plt.imshow(image)
         plt.title(f"Pred: {shown} | Prob: {prediction.probability:.3f}", parse_math=False)
@@ -118,22 +113,39 @@ def pred_and_plot_image(
         plt.show()
 
 
-class _Photos:
+class _Unlabelled:
     """Images without labels, as a data set."""
 
-    def __init__(self, photos: "Sequence[str | Path | Image.Image]", transform: Callable) -> None:
-        self.photos = photos
+    def __init__(self, images: "Sequence[str | Path | Image.Image]", transform: Callable) -> None:
+        self.images = images
         self.transform = transform
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> tuple:
-        from going_modular import images
+        from going_modular.data.images import open_image
 
-        photo = self.photos[index]
-        image = images.open_image(photo) if isinstance(photo, str | Path) else photo.convert("RGB")
-        return self.transform(image), 0
+        image = self.images[index]
+        return self.transform(open_image(image) if isinstance(image, str | Path) else image.convert("RGB")), 0
+
+
+def _predict_readable(
+    images: "Sequence[str | Path | Image.Image]", loaded: "Checkpoint", *, progress: bool
+) -> tuple[list[Prediction], dict[int, str]]:
+    """Predict the class of those images that can be opened; return what is wrong with the others, by index."""
+    from going_modular import features, model_builder
+
+    extracted, problems = features.extract_readable(
+        loaded.model,
+        _Unlabelled(images, loaded.transform),
+        device=next(loaded.model.parameters()).device,
+        precision=loaded.precision,
+        cache=False,
+        progress=progress,
+    )
+    rows = model_builder.logits(loaded.model, extracted.tensors[0]).softmax(dim=1).tolist()
+    return [_prediction(row, loaded.class_names) for row in rows], problems
 
 
 def _imagenet_transform(image_size: tuple[int, int]) -> Callable:
@@ -174,50 +186,47 @@ def _parser() -> cli.ArgumentParser:
 
 def _find_images(paths: Sequence[Path]) -> list[Path]:
     """Return image files: those named, and those in the folders named, at any depth."""
-    from going_modular import images
+    from going_modular.data.images import is_visible_in
 
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if images.is_image_file(file) and file.is_file())
-            if not inside:
-                raise InputError(f"Folder {str(path)!r} has no images; name a folder or files that are images")
-            found += inside
+        if not path.is_dir():
+            files.append(path)
+        elif inside := sorted(file for file in path.rglob("*") if is_visible_in(path, file) and file.is_file()):
+            files += inside
         else:
-            found.append(path)
-    return found
+            raise InputError(f"Folder {str(path)!r} has no images; name a folder or files that are images")
+    return files
 
 
 def _main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
+    from going_modular.common.files import check_writable
+
+    # what cannot be used is told before torch is imported
     paths = _find_images(options.images)
     if options.plot:
         if options.plot.is_dir():
             raise InputError(f"--plot {str(options.plot)!r} is a folder; name a PNG file")
-        cli.check_writable(options.plot.parent)
-    from going_modular import checkpoint, images, runs
+        check_writable(options.plot.parent)
+    from going_modular.common.device import choose_device
+    from going_modular.saving import checkpoint, run_folder
 
-    file = options.checkpoint or runs.newest_checkpoint()
-    loaded = checkpoint.load(file, weights=options.weights, device=cli.choose_device(options.device))
-    problems: list[str] = []
-    try:
-        predictions = predict_all(paths, loaded, progress=len(paths) > 100)
-    except InputError:
-        found = [images.find_problem(path) for path in paths]
-        problems = [problem for problem in found if problem]
-        paths = [path for path, problem in zip(paths, found, strict=True) if not problem]
-        predictions = predict_all(paths, loaded) if paths else []
-
+    file = options.checkpoint or run_folder.newest_checkpoint()
+    loaded = checkpoint.load(file, weights=options.weights, device=choose_device(options.device))
+    predictions, problems = _predict_readable(paths, loaded, progress=len(paths) > MANY)
+    paths = [path for index, path in enumerate(paths) if index not in problems]
     if options.reject_below is not None:
         predictions = [replace(p, label=REJECTED) if p.probability < options.reject_below else p for p in predictions]
-    _report(paths, predictions, as_json=options.json)
+
+    _print(paths, predictions, as_json=options.json)
     if options.plot and paths:
         _plot(paths[:MAX_PLOTTED], predictions, options.plot)
     if problems:
-        raise InputError("; ".join(problems))
+        raise InputError("; ".join(problems.values()))
 
 
-def _report(paths: Sequence[Path], predictions: Sequence[Prediction], *, as_json: bool) -> None:
+def _print(paths: Sequence[Path], predictions: Sequence[Prediction], *, as_json: bool) -> None:
     if as_json:
         rows = [{"path": str(path), **asdict(p)} for path, p in zip(paths, predictions, strict=True)]
         for row in rows:
@@ -229,11 +238,12 @@ def _report(paths: Sequence[Path], predictions: Sequence[Prediction], *, as_json
 
 
 def _plot(paths: Sequence[Path], predictions: Sequence[Prediction], file: Path) -> None:
-    from going_modular import images, plots
+    from going_modular import plots
+    from going_modular.data.images import open_image
 
     shown = predictions[: len(paths)]
     figure = plots.prediction_grid(
-        [plots.square(images.open_image(path)) for path in paths],
+        [plots.square(open_image(path)) for path in paths],
         [p.label for p in shown],
         [p.probability for p in shown],
         columns=min(4, len(paths)),

@@ -8,17 +8,11 @@ Imports of torch wait until they are needed, so that `--help` comes at once.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from going_modular import cli
-
-if TYPE_CHECKING:
-    from going_modular.head_training import Job
-    from going_modular.runs import Clock
-
-FILES = ("model.safetensors", "metrics.json", "loss_curves.png", "predictions.png", "confusion_matrix.png")
+from going_modular.common import cli
+from going_modular.common.seeds import DEFAULT_SEED
 
 
 @dataclass(frozen=True)
@@ -31,7 +25,7 @@ class Settings:
     epochs: int = 5
     batch_size: int = 32
     lr: float = 1e-3
-    seed: int = 42
+    seed: int = DEFAULT_SEED
     device: str = "auto"
     precision: str = "auto"
     augment: bool = False
@@ -46,102 +40,99 @@ def run(settings: Settings) -> Path:
         InputError: settings or data that cannot be used, before anything was written.
         KeyboardInterrupt: Ctrl-C; its message says what was kept.
     """
-    from going_modular import head_training, runs
+    import torch
+    from torch import nn
+    from torch.utils.data import ConcatDataset
 
-    clock = runs.Clock()
-    job = head_training.prepare(settings, clock)
-    try:
-        summary = _fit_and_write(job, clock)
-    except KeyboardInterrupt:
-        if not job.finished:
-            raise
-        raise KeyboardInterrupt(_keep_finished(job, clock)) from None
-    _report(job, summary)
-    return job.output
+    from going_modular import data_setup, engine, features, metrics, model_builder
+    from going_modular.common.device import choose_device, resolve_precision
+    from going_modular.common.files import check_writable
+    from going_modular.data import images
+    from going_modular.models import pretrained
+    from going_modular.saving import run_folder
 
+    # what cannot be used is told before anything is downloaded
+    clock = run_folder.Clock()
+    check_writable(settings.output or run_folder.RUNS)
+    device = choose_device(settings.device)
+    precision = resolve_precision(settings.precision, device)
+    if settings.model is not None:
+        pretrained.entry(settings.model, settings.weights)
 
-def _fit_and_write(job: "Job", clock: "Clock") -> dict:
-    """Train, test and write the run's files; return what metrics.json says."""
-    from going_modular import head_training, metrics, model_builder, runs
+    # 1 data
+    splits = data_setup.load_splits(settings.data, seed=settings.seed)
+    print(f"Data: {splits.name}, {splits.origin}; {len(splits.train)} training and {len(splits.test)} test images")
+    clock.lap("data")
 
-    results, test_features = head_training.fit(job, clock)
+    # 2 model: a frozen, pretrained backbone and a new head
+    name = model_builder.resolve_name(settings.model, settings.weights)
+    engine.set_seeds(settings.seed)
+    model, transform = model_builder.create_model(name, len(splits.class_names), weights=settings.weights)
+    splits = splits.with_transform(transform)
+    head = model_builder.head(model.to(device))
+    clock.lap("model")
 
-    logits = model_builder.logits(job.model, test_features)
-    test = metrics.evaluate(logits, job.splits.test.targets)
-    clock.lap("head")
-    _save_checkpoint(job, test)
-    runs.write_figures(job.output, results, job.splits.test, logits, test["confusion_matrix"], seed=job.settings.seed)
-    clock.lap("files")
-    summary = _summary(job, results, clock) | {
-        "test_loss": test["loss"],
-        "test_accuracy": test["accuracy"],
-        "test_accuracy_interval": test["accuracy_interval"],
-        "confusion_matrix": test["confusion_matrix"],
-    }
-    runs.write_json(job.output / "metrics.json", summary)
-    return summary
+    # 3 features: the frozen backbone runs over every image once; augmented images need it in every epoch
+    if settings.augment:
+        images.check_readable([path for path, _ in splits.train.samples + splits.test.samples])
+        train_data, test_data = splits.train.with_transform(data_setup.augment(transform)), splits.test
+        learner, autocast_dtype = model, torch.bfloat16 if precision == "bf16" else None
+        clock.lap("data")
+    else:
+        parts = [splits.train, splits.test]  # in one pass: the processes start once
+        extracted = features.extract(
+            model, ConcatDataset(parts), device=device, precision=precision, cache=settings.cache
+        )
+        train_data, test_data = features.divide(extracted, parts)
+        learner, autocast_dtype = head, None  # the features have their precision already
+        clock.lap("features")
 
-
-def _keep_finished(job: "Job", clock: "Clock") -> str:
-    """Write the model as the last finished epoch left it; return what is kept, and where."""
-    from going_modular import model_builder, runs
-
-    results = job.finished["results"]
-    model_builder.head(job.model).load_state_dict(job.finished["head"])
-    clock.lap("head")
-    _save_checkpoint(job, {"interrupted": True})
-    runs.write_json(job.output / "metrics.json", _summary(job, results, clock) | {"interrupted": True})
-    return f"epochs 1 to {len(results['train_loss'])} are kept in {job.output}"
-
-
-def _save_checkpoint(job: "Job", metrics: dict) -> None:
-    from going_modular import checkpoint
-
-    checkpoint.save(
-        job.output / "model.safetensors",
-        job.model,
-        model_name=job.model_name,
-        weights=job.settings.weights,
-        class_names=job.splits.class_names,
-        metrics=metrics,
-        precision=job.precision,
+    # 4 train the head
+    workers = None if settings.augment else 0
+    loaders = data_setup.make_loaders(train_data, test_data, batch_size=settings.batch_size, num_workers=workers)
+    optimizer = torch.optim.Adam(head.parameters(), lr=settings.lr)
+    trained = run_folder.Trained(
+        model,
+        name,
+        settings.weights,
+        precision,
+        splits,
+        settings={field: getattr(settings, field) for field in ("batch_size", "lr", "augment", "seed")}
+        | {"device": device, "precision": precision},
+        hyperparameters=asdict(settings) | {"model": name, "device": device, "precision": precision},
     )
+    with run_folder.KeepFinishedEpochs(trained, settings.output, clock) as finished_epochs:
+        history = engine.train(
+            learner,
+            *loaders,
+            optimizer,
+            nn.CrossEntropyLoss(),
+            settings.epochs,
+            device,
+            autocast_dtype=autocast_dtype,
+            on_epoch_end=finished_epochs.remember,
+        )
+        clock.lap("head")
 
+        # 5 test
+        if settings.augment:
+            test_data = features.extract(model, splits.test, device=device, precision=precision, cache=False)
+            clock.lap("features")
+        logits = model_builder.logits(model, test_data.tensors[0])
+        test = metrics.evaluate(logits, splits.test.targets)
+        baseline = metrics.majority_baseline(splits.train.targets, splits.test.targets)
+        clock.lap("head")
 
-def _summary(job: "Job", results: dict[str, list[float]], clock: "Clock") -> dict:
-    """Return what metrics.json says of any run, finished or not."""
-    from going_modular import metrics, runs, weights
+        # 6 save
+        output = finished_epochs.make_folder()
+        run_folder.log_history(output, "head", history, updates=len(loaders[0]))
+        summary = run_folder.finish(
+            output, trained, history, logits, test=test, measures={"majority_baseline": baseline}, clock=clock
+        )
 
-    settings, splits = job.settings, job.splits
-    return {
-        "model": job.model_name,
-        "weights": weights.describe(job.model_name, settings.weights),
-        "data": splits.name,
-        "class_names": splits.class_names,
-        "n_train": len(splits.train),
-        "n_test": len(splits.test),
-        "epochs": len(results["train_loss"]),
-        "batch_size": settings.batch_size,
-        "lr": settings.lr,
-        "augment": settings.augment,
-        "seed": settings.seed,
-        "device": job.device,
-        "precision": job.precision,
-        "history": results,
-        "majority_baseline": metrics.majority_baseline(splits.train.targets, splits.test.targets),
-        "seconds": clock.seconds,
-        "versions": runs.versions(),
-    }
-
-
-def _report(job: "Job", summary: dict) -> None:
-    low, high = summary["test_accuracy_interval"]
-    print(
-        f"Test accuracy: {summary['test_accuracy']:.3f} (95% interval {low:.3f} to {high:.3f}, "
-        f"{summary['n_test']} images); the majority class scores {summary['majority_baseline']:.3f}"
-    )
-    print("Time: " + ", ".join(f"{part} {seconds:.2f} s" for part, seconds in summary["seconds"].items()))
-    print("Wrote:", *(f"  {job.output / name}" for name in FILES), sep="\n")
+    # 7 report
+    print(run_folder.report(output, summary))
+    return output
 
 
 def _parser() -> cli.ArgumentParser:

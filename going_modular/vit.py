@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torchvision.models.vision_transformer import interpolate_embeddings
 from torchvision.ops import StochasticDepth
 
-from going_modular.errors import InputError
+from going_modular.common.errors import InputError
 
 # table 1; ViT-B/16 is BASE with 16x16 patches
 BASE = {"num_layers": 12, "hidden_dim": 768, "mlp_dim": 3072, "num_heads": 12}

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from going_modular import cli, evaluate, fine_tune, predict, train
+from going_modular import evaluate, fine_tune, predict, train
+from going_modular.common import cli
 
-PACKAGE = Path(cli.__file__).parent
+PACKAGE = Path(train.__file__).parent
 COMMANDS = {
     "train.py": train._main,
     "predict.py": predict._main,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from going_modular import download
+from going_modular.data import download
 
 ROOT = Path(__file__).resolve().parent.parent
 

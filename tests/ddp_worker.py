@@ -8,8 +8,8 @@ import torch
 from torchvision.transforms import v2
 
 from going_modular import engine, features, model_builder
-from going_modular.image_folder import ImageFolder
-from going_modular.lightning_parts import Classifier, Data
+from going_modular.data.image_folder import ImageFolder
+from going_modular.fine_tuning.lightning_parts import Classifier, Data
 
 IMAGE_SIZE = 32
 
@@ -67,7 +67,7 @@ def train(folder: Path, output: Path, processes: int, options: dict) -> None:
         enable_model_summary=False,
     )
     trainer.fit(module, data)
-    together = features.extract_sharded(lite0(), dataset(folder / "val"), cache=False, progress=False, precision="fp32")
+    together = features.extract_distributed(lite0(), dataset(folder / "val"), cache=False, precision="fp32")
     torch.save(
         {
             "model": model.state_dict(),
@@ -90,7 +90,7 @@ def fail(rank_to_fail: int, how: str) -> None:
     import os
     import signal
 
-    from going_modular import launch
+    from going_modular.fine_tuning import launch
 
     torch.distributed.init_process_group("gloo", rank=launch.rank(), world_size=int(os.environ["WORLD_SIZE"]))
     torch.distributed.barrier()

@@ -13,7 +13,10 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from going_modular import checkpoint, cli, data_setup, model_builder
+from going_modular import model_builder
+from going_modular.common import cli
+from going_modular.data import sources
+from going_modular.saving import checkpoint
 
 QUICK = (*LITE0, "--epochs", 1)
 
@@ -154,8 +157,8 @@ def test_what_was_asked_for_by_name_never_falls_back(make_classes, refused, tmp_
     message = refused("train.py", "--data", make_classes("data"), "--model", "efficientnet_b0")
     assert "efficientnet_b0" in message
     assert "pass the file as weights" in message
-    monkeypatch.setattr(data_setup, "DATA_FOLDER", tmp_path / "data")  # the clone's may have the photos by now
-    for name in data_setup.DOWNLOADS:
+    monkeypatch.setattr(sources, "DATA_FOLDER", tmp_path / "data")  # the clone's may have the photos by now
+    for name in sources.DOWNLOADS:
         message = refused("train.py", "--data", name, *QUICK)
         assert f"'{name}'" in message
         assert "GOING_MODULAR_OFFLINE" in message

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from commands import HANGS, LITE0, PACKAGE, messages, refusal, start
 
-from going_modular import checkpoint, cli
+from going_modular.common import cli
+from going_modular.saving import checkpoint
 
 
 @pytest.mark.parametrize("script", ["train.py", "predict.py", "fine_tune.py", "evaluate.py"])

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 from sklearn.calibration import calibration_curve
 
-from going_modular import curves, metrics
-from going_modular.errors import InputError
+from going_modular import metrics
+from going_modular.common.errors import InputError
+from going_modular.evaluation import curves
 
 
 def names_of(logits):

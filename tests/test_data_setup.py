@@ -12,8 +12,9 @@ from torchvision.models import ResNet18_Weights
 from torchvision.transforms import v2
 
 from going_modular import data_setup
-from going_modular.efficientnet_lite import EfficientNetLite0Weights
-from going_modular.errors import InputError
+from going_modular.common.errors import InputError
+from going_modular.data import sources
+from going_modular.models.efficientnet_lite import EfficientNetLite0Weights
 
 TO_TENSOR = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
 
@@ -23,7 +24,7 @@ def data_folder(tmp_path, monkeypatch):
     """A `data/` of our own, still empty."""
     folder = tmp_path / "data"
     folder.mkdir()
-    monkeypatch.setattr(data_setup, "DATA_FOLDER", folder)
+    monkeypatch.setattr(sources, "DATA_FOLDER", folder)
     return folder
 
 
@@ -183,8 +184,8 @@ def test_a_clone_without_its_sample_says_so(data_folder):
 def test_offline_the_default_falls_back_and_says_so_and_a_name_does_not(server, data_folder, make_classes, monkeypatch):
     make_classes("data/sample", images=5)
     monkeypatch.setenv("GOING_MODULAR_OFFLINE", "1")
-    monkeypatch.setattr(data_setup, "DOWNLOADS", dict.fromkeys(data_setup.DOWNLOADS, (server.url, "0" * 40)))
-    for name in data_setup.DOWNLOADS:
+    monkeypatch.setattr(sources, "DOWNLOADS", dict.fromkeys(sources.DOWNLOADS, (server.url, "0" * 40)))
+    for name in sources.DOWNLOADS:
         assert f"Data {name!r}: GOING_MODULAR_OFFLINE is set; get that zip elsewhere" in error_of(name)
     splits = data_setup.load_splits()
     assert (splits.name, splits.origin) == ("sample", "the bundled sample of rendered images (offline)")
@@ -196,8 +197,8 @@ def test_a_real_download(server, data_folder, make_classes, split_folder, tmp_pa
     make_classes("data/sample/test", images=1)
     content = pack(split_folder, tmp_path / "right.zip").read_bytes()
     blob_id = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-    downloads = dict.fromkeys(data_setup.DOWNLOADS, (f"{server.url}/data.zip", blob_id))
-    monkeypatch.setattr(data_setup, "DOWNLOADS", downloads)
+    downloads = dict.fromkeys(sources.DOWNLOADS, (f"{server.url}/data.zip", blob_id))
+    monkeypatch.setattr(sources, "DOWNLOADS", downloads)
 
     server.files["/data.zip"] = content[:-9] + b"corrupted"
     assert "expected git blob" in error_of("pizza_steak_sushi")
@@ -238,7 +239,7 @@ def eurosat(server, data_folder, make_image, tmp_path, monkeypatch):
 
     md5_here = [md5]
     monkeypatch.setattr(torchvision.datasets.eurosat, "download_and_extract_archive", from_here)
-    monkeypatch.setattr(data_setup, "EUROSAT_HOST", server.url)
+    monkeypatch.setattr(sources, "EUROSAT_HOST", server.url)
     return md5_here
 
 
@@ -280,7 +281,7 @@ def test_a_server_out_of_reach_is_named(server, data_folder, monkeypatch):
     server.shutdown()
     server.server_close()
     url = f"{server.url}/data.zip"
-    monkeypatch.setattr(data_setup, "DOWNLOADS", {"pizza_steak_sushi": (url, "0" * 40)})
+    monkeypatch.setattr(sources, "DOWNLOADS", {"pizza_steak_sushi": (url, "0" * 40)})
     assert f"{url} cannot be reached; get that zip elsewhere and pass it as data" in error_of("pizza_steak_sushi")
     assert list(data_folder.iterdir()) == []
 

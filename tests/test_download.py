@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from going_modular import download as downloads
-from going_modular.errors import InputError
+from going_modular.common.errors import InputError
+from going_modular.data import download as downloads
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 HALF = len(CONTENT) // 2
@@ -193,13 +193,14 @@ def test_a_slow_first_byte_is_waited_for(server, tmp_path):
     timer.join()
 
 
-def test_a_socket_that_never_answers_is_given_up(server, tmp_path):
+def test_a_socket_that_never_answers_is_given_up(server, tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         begin = time.monotonic()
         with pytest.raises(InputError, match="timed out"):
             downloads.download(url, tmp_path / "file", timeouts=(0.2, 0.2), tries=3)
-        assert not downloads.is_reachable(url, 0.2)
+        monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.2)
+        assert not downloads.is_reachable(url)
         assert time.monotonic() - begin < 30  # it ends
 
 
@@ -214,7 +215,7 @@ def test_a_folder_that_cannot_be_written_and_a_hash_that_verifies_nothing(server
 KILLED = """
 import os, signal, sys, threading
 from pathlib import Path
-from going_modular import download
+from going_modular.data import download
 url, path, blob_id = sys.argv[1:]
 options = dict(git_blob_id=blob_id, timeouts=(5, 50))
 threading.Thread(target=download.download, args=(url, path), kwargs=options, daemon=True).start()
@@ -240,7 +241,7 @@ def test_a_kill_leaves_nothing_and_the_next_run_resumes(server, tmp_path):
 
 WAITING = """
 import sys
-from going_modular import download
+from going_modular.data import download
 lock = download.FileLock
 download.FileLock = lambda path: print("waits for its turn", flush=True) or lock(path)
 download.download(*sys.argv[1:3], git_blob_id=sys.argv[3], timeouts=(5, 5))
@@ -283,8 +284,9 @@ def test_reachable_is_asked_once_a_host(server):
 
 def test_reachable_does_not_wait_for_name_resolution(server, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [server.release.wait(60)][:0])
+    monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.2)
     begin = time.monotonic()
-    assert not downloads.is_reachable("http://resolves.invalid/", 0.2)
+    assert not downloads.is_reachable("http://resolves.invalid/")
     assert time.monotonic() - begin < 30  # it ends, and before the name is resolved
     assert not server.release.is_set()
 

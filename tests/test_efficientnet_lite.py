@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models import EfficientNet_B0_Weights
 
-from going_modular import images
-from going_modular.efficientnet_lite import EfficientNetLite0Weights, SamePadConv2d, efficientnet_lite0
+from going_modular.data import images
+from going_modular.models.efficientnet_lite import EfficientNetLite0Weights, SamePadConv2d, efficientnet_lite0
 
 
 def plain_same_padding(x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from going_modular import engine
-from going_modular.errors import InputError
+from going_modular.common.errors import InputError
 
 SAMPLES = 225  # in batches of 32 the last one holds a single sample
 

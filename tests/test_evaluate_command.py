@@ -10,7 +10,9 @@ import pytest
 from commands import LITE0, assert_drawn, refusal, succeed
 from PIL import Image
 
-from going_modular import checkpoint, evaluation, image_folder, model_builder
+from going_modular import model_builder
+from going_modular.data import image_folder
+from going_modular.saving import checkpoint
 
 COMMAND = "evaluate.py"
 KEYS = {"accuracy", "error_rate", "balanced_accuracy", "matthews_correlation", "log_loss", "brier",
@@ -124,7 +126,7 @@ def test_images_in_both_splits_are_named(make_classes, capsys):
 def test_labels_follow_the_models_order_of_classes(data):
     dataset = image_folder.ImageFolder(data)
     names = ["dog", "bird", "cat"]
-    renamed = evaluation.relabel(dataset, names)
+    renamed = dataset.relabel(names)
     assert [names[label] for label in renamed.targets] == [dataset.classes[label] for label in dataset.targets]
     assert [path for path, _ in renamed.samples] == [path for path, _ in dataset.samples]
     assert dataset.classes == ["cat", "dog"]

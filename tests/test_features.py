@@ -13,9 +13,11 @@ from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset
 from torchvision.transforms import v2
 
-from going_modular import data_setup, download, engine, feature_batches, features, model_builder
-from going_modular.errors import InputError
-from going_modular.feature_store import FeatureStore
+from going_modular import data_setup, engine, features, model_builder
+from going_modular.common import device
+from going_modular.common.errors import InputError
+from going_modular.data import download, feature_store
+from going_modular.data.feature_store import FeatureStore
 
 
 @pytest.fixture
@@ -205,6 +207,38 @@ def test_a_damaged_shard_is_computed_again(lite0, pets, tmp_path):
     assert torch.equal(extract(lite0[0], pets, cache=cache).tensors[0], expected)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(24, "Too many open files"),
+        RuntimeError("unable to open file in read-only mode: Too many open files (24)"),  # safetensors' other word
+    ],
+)
+def test_a_shard_that_cannot_be_opened_now_is_kept(lite0, pets, tmp_path, monkeypatch, error):
+    cache, few = tmp_path / "cache", pets.subset(range(3))
+    expected = extract(lite0[0], few, cache=cache).tensors[0]
+    [shard] = cache.glob("*/*.safetensors")
+
+    def refuse(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(feature_store, "safe_open", refuse)
+        patch.setattr(feature_store.FeatureStore, "write", lambda *_: None)
+        assert torch.equal(extract(lite0[0], few, cache=cache).tensors[0], expected)
+    assert shard.is_file()
+
+
+def test_a_shard_of_another_shape_is_computed_again(lite0, pets, tmp_path):
+    cache, few = tmp_path / "cache", pets.subset(range(3))
+    expected = extract(lite0[0], few, cache=cache).tensors[0]
+    [shard] = cache.glob("*/*.safetensors")
+    stored = safetensors.torch.load_file(shard)
+    for features_of in (stored["features"][:2], stored["features"][:, :7].contiguous(), stored["features"][0]):
+        safetensors.torch.save_file(stored | {"features": features_of}, shard)
+        assert torch.equal(extract(lite0[0], few, cache=cache).tensors[0], expected)
+
+
 def test_many_images_are_kept_in_shards(lite0, pets, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "SHARD_IMAGES", 16)
     cache = tmp_path / "cache"
@@ -212,7 +246,7 @@ def test_many_images_are_kept_in_shards(lite0, pets, tmp_path, monkeypatch):
     shards = [len(safetensors.torch.load_file(shard)["features"]) for shard in cache.glob("*/*.safetensors")]
     assert len(shards) > 1
     assert sum(shards) == len(pets)
-    monkeypatch.setattr(feature_batches, "_forward", None)  # nothing is computed again
+    monkeypatch.setattr(features, "_forward", None)  # nothing is computed again
     assert torch.equal(extract(lite0[0], pets, cache=cache).tensors[0], expected)
 
 
@@ -288,12 +322,12 @@ def test_bf16_is_close_to_fp32_and_not_equal(lite0, pets):
 def test_resolve_precision(monkeypatch):
     for capability, expected in [("avx512_bf16", "bf16"), ("amx_bf16", "bf16"), ("avx2", "fp32")]:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda capability=capability: {capability: True})
-        assert features.resolve_precision("auto", "cpu") == expected
-        assert features.resolve_precision("fp32", "cpu") == "fp32"
+        assert device.resolve_precision("auto", "cpu") == expected
+        assert device.resolve_precision("fp32", "cpu") == "fp32"
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert features.resolve_precision("auto", "cpu") == "fp32"
+    assert device.resolve_precision("auto", "cpu") == "fp32"
     with pytest.raises(InputError, match="'fp16'"):
-        features.resolve_precision("fp16", "cpu")
+        device.resolve_precision("fp16", "cpu")
 
 
 def test_an_empty_data_set_is_refused(lite0, pets):
@@ -323,17 +357,17 @@ def test_stopped_extraction_keeps_what_it_finished(make_classes, tmp_path, sent)
     folder, cache = make_classes("pets", images=40), tmp_path / "cache"
     script = f"""
         import os
-        from going_modular import data_setup, feature_batches, features, model_builder
+        from going_modular import data_setup, features, model_builder
         model, transform = model_builder.create_model("efficientnet_lite0", 2)
         dataset = data_setup.ImageFolder({str(folder)!r}, transform)
-        original, batches = feature_batches._forward, 0
+        original, batches = features._forward, 0
         def stop_after_three(items, **options):
             global batches
             batches += 1
             if batches > 3:
                 os.kill(os.getpid(), {int(sent)})
             return original(items, **options)
-        feature_batches._forward = stop_after_three
+        features._forward = stop_after_three
         features.SHARD_IMAGES = 16
         features.extract(model, dataset, num_workers=0, cache={str(cache)!r})
     """
@@ -341,7 +375,7 @@ def test_stopped_extraction_keeps_what_it_finished(make_classes, tmp_path, sent)
     assert run.returncode == -sent
     [store] = cache.iterdir()
     kept = FeatureStore(store)
-    hashes = features.hash_files([path for path, _ in data_setup.ImageFolder(folder).samples])
+    hashes = feature_store.hash_files([path for path, _ in data_setup.ImageFolder(folder).samples])
     found = kept.read(hashes, torch.empty(80, 1280))
     assert 16 <= found.sum() < 80
 

@@ -15,16 +15,12 @@ import yaml
 from commands import HANGS, LITE0, assert_drawn, call, messages, refusal, run, start, succeed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from going_modular import (
-    checkpoint,
-    data_setup,
-    features,
-    fine_tune,
-    fine_tune_job,
-    metrics,
-    model_builder,
-    stage_training,
-)
+from going_modular import data_setup, features, fine_tune, metrics, model_builder
+from going_modular.fine_tuning import stages
+from going_modular.fine_tuning.callbacks import EpochLines, TensorBoard
+from going_modular.fine_tuning.job import _load, prepare
+from going_modular.fine_tuning.settings import Settings
+from going_modular.saving import checkpoint
 
 COMMAND = "fine_tune.py"
 FILES = {"model.safetensors", "metrics.json", "settings.json", "loss_curves.png", "predictions.png",
@@ -133,18 +129,18 @@ def test_early_stopping_tests_the_best_weights_not_the_last(data):
 
 def test_augmentation_reaches_the_training_images_alone(data):
     for augment in ("crop", "randaugment", "none"):
-        settings = fine_tune.Settings(
+        settings = Settings(
             data=str(data), model="efficientnet_lite0", recipe="all", augment=augment, batch_size=6, precision="fp32"
         )
-        job = fine_tune_job.prepare(settings)
-        images = stage_training._image_data(job)
+        job = prepare(settings)
+        images = stages._image_data(job)
         splits = job.splits
-        for part, is_random in ((splits.train, augment != "none"), (splits.validation, False), (splits.test, False)):
+        for part, is_random in ((images.train, augment != "none"), (splits.validation, False), (splits.test, False)):
             first, again = (torch.stack([image for image, _ in part]) for _ in range(2))
             assert torch.equal(first, again) != is_random
             if not is_random:
                 assert part.transform is job.transform
-        assert images.train is splits.train
+        assert images.train.samples == splits.train.samples
         assert images.validation is splits.validation
 
 
@@ -222,13 +218,13 @@ def test_killed_and_resumed_equals_uninterrupted(data, settings):
 def test_watching_changes_no_result(data, monkeypatch):
     arguments = ("--config", config(recipe="all", epochs=2, mixup=0.2), "--data", data, *LITE0)
     succeed(COMMAND, *arguments, "--output", "watched")
-    callbacks = stage_training._callbacks
+    callbacks = stages._callbacks
 
     def unwatched(*some):
-        return [callback for callback in callbacks(*some) if "watch" not in type(callback).__module__]
+        return [callback for callback in callbacks(*some) if not isinstance(callback, EpochLines | TensorBoard)]
 
-    monkeypatch.setattr(stage_training, "_callbacks", unwatched)
-    monkeypatch.setattr(stage_training, "TensorBoardLogger", lambda *_, **__: False)
+    monkeypatch.setattr(stages, "_callbacks", unwatched)
+    monkeypatch.setattr(stages, "TensorBoardLogger", lambda *_, **__: False)
     succeed(COMMAND, *arguments, "--output", "unwatched")
     assert not list(Path("unwatched/tensorboard/").glob("all/*"))
     assert Path("watched/model.safetensors").read_bytes() == Path("unwatched/model.safetensors").read_bytes()
@@ -414,7 +410,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(data, capsys):
 
 
 def test_a_subset_of_the_training_images_leaves_the_others_alone(data):
-    splits = [fine_tune_job._load(fine_tune.Settings(data=str(data), train_images=images)) for images in (None, 8)]
+    splits = [_load(Settings(data=str(data), train_images=images)) for images in (None, 8)]
     assert [len(part.train) for part in splits] == [16, 8]
     assert sorted(splits[1].train.targets) == [0] * 4 + [1] * 4
     assert {path for path, _ in splits[1].train.samples} < {path for path, _ in splits[0].train.samples}

@@ -3,9 +3,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from going_modular import checkpoint, data_setup, engine, features, images, model_builder, predict
-from going_modular.errors import InputError
-from going_modular.hybrid import HybridHead
+from going_modular import data_setup, engine, features, model_builder, predict
+from going_modular.common.errors import InputError
+from going_modular.data import images
+from going_modular.models.hybrid import HybridHead
+from going_modular.saving import checkpoint
 
 NAME = "hybrid_efficientnet_lite0"
 

@@ -9,16 +9,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from going_modular.errors import InputError
-from going_modular.image_folder import (
-    ImageFolder,
-    content_root,
-    hold_out,
-    pair,
-    stratified_split,
-    three_way_split,
-    visible_folders,
-)
+from going_modular.common.errors import InputError
+from going_modular.data.image_folder import ImageFolder, content_root, pair, visible_folders
+from going_modular.data.splits import hold_out, stratified_split, three_way_split
 
 FORMATS = ("jpg", "JPEG", "png", "gif", "bmp", "tif", "webp", "ppm")
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
-from going_modular import images
-from going_modular.errors import InputError
+from going_modular.common.errors import InputError
+from going_modular.data import images
 
 MODES = ("L", "1", "CMYK", "YCbCr", "LAB")
 FORMATS = ("a.jpg", "a.gif", "a.bmp", "a.webp", "a.tif", "a.PNG", "a.ppm", "a.jp2", "a.avif", "a.jfif")
@@ -179,7 +179,8 @@ def test_400_megapixels_are_refused_in_bounded_memory(tmp_path):
     header = struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))))
     program = (
-        "import resource, sys; from going_modular import images, errors; import PIL.Image as I; I.init()\n"
+        "import resource, sys; import PIL.Image as I; I.init()\n"
+        "from going_modular.common import errors; from going_modular.data import images\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: images.open_image(sys.argv[1])\n"
         "except errors.InputError as error: print(error)\n"
@@ -245,6 +246,6 @@ def test_find_unreadable_names_all_in_order(tmp_path, photo):
         photo.save(path)
     for number in (9, 2, 5):
         paths[number].write_bytes(b"")
-    messages = images.find_unreadable(paths, num_workers=4)
+    messages = images.find_unreadable(paths)
     assert [re.search(r"\d+\.png", message).group() for message in messages] == ["2.png", "5.png", "9.png"]
     assert images.find_unreadable(paths[:2]) == images.find_unreadable([]) == []

@@ -8,8 +8,9 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from going_modular import interpret, model_builder, vit
-from going_modular.errors import InputError
+from going_modular import model_builder, vit
+from going_modular.common.errors import InputError
+from going_modular.evaluation import interpret
 
 CNNS = ["resnet18", "efficientnet_lite0", "convnext_tiny", "densenet121", "swin_t"]
 TINY_VIT = {"image_size": 32, "patch_size": 8, "num_layers": 2, "hidden_dim": 32, "mlp_dim": 64, "num_heads": 2}
@@ -100,6 +101,21 @@ def test_the_last_map_of_known_models_is_found(name):
             expected = torch.einsum("c,bchw->bhw", last.weight[label], MAPS[name](model)(images)).relu()
         found = interpret.grad_cam(model, images, [label, label])
         torch.testing.assert_close(found, rescaled(expected, 64), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_grad_cam_switches_no_gradients_on_in_the_middle_of_a_forward_pass(learns):
+    model = random_model("resnet18").requires_grad_(learns)
+    passes, flags = [], []
+    model.register_forward_pre_hook(lambda *_: flags.clear())
+    model.register_forward_hook(lambda *_: passes.append(set(flags)))
+    for module in model.children():
+        module.register_forward_hook(lambda *_: flags.append(torch.is_grad_enabled()))
+    with torch.no_grad():
+        interpret.grad_cam(model, random_images())
+        assert not torch.is_grad_enabled()
+    assert passes == [{False}, {True}]
+    assert all(parameter.requires_grad is learns for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", CNNS)
@@ -275,7 +291,7 @@ def test_pictures_show_what_the_model_saw():
     border = transform.resize_size[0] - side
     noise = np.random.default_rng(0).integers(0, 256, (side + border, side + border + 40, 3), dtype=np.uint8)
     batch = transform(Image.fromarray(noise))[None]
-    [picture] = interpret.pictures(batch, transform)
+    [picture] = interpret.denormalize(batch, transform)
     top, left = border // 2, (border + 40) // 2
     seen = noise[top : top + side, left : left + side]
     assert np.abs(np.asarray(picture).astype(int) - seen).max() <= 1

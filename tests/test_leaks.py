@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageEnhance
 
-from going_modular import data_setup, images, leaks
-from going_modular.errors import InputError
+from going_modular.common.errors import InputError
+from going_modular.data import images, sources
+from going_modular.evaluation import leaks
 
-SAMPLE = data_setup.DATA_FOLDER / "sample"
+SAMPLE = sources.DATA_FOLDER / "sample"
 TRAIN, TEST = (sorted((SAMPLE / part).glob("*/*.jpg")) for part in ("train", "test"))
 ORIGINALS = TRAIN[::15]
 ALTERED = {

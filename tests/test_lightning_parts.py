@@ -2,6 +2,7 @@
 
 import json
 import signal
+import tempfile
 
 import ddp_worker
 import lightning
@@ -9,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from going_modular import engine, features, launch, metrics
-from going_modular.errors import InputError, ProcessDiedError, Terminated
-from going_modular.lightning_parts import Classifier, Data
+from going_modular import engine, features, metrics
+from going_modular.common.errors import InputError, ProcessDiedError, Terminated
+from going_modular.fine_tuning import launch
+from going_modular.fine_tuning.lightning_parts import Classifier, Data
 
 
 @pytest.fixture
@@ -128,6 +130,13 @@ def test_a_process_that_dies_ends_the_others(how, message, status):
 def test_a_bug_in_a_process_comes_with_its_traceback():
     with pytest.raises(Exception, match=r"ValueError: a bug"):
         launch.start(ddp_worker.fail, (0, "error"), 2)
+
+
+def test_processes_leave_nothing_in_the_temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(Exception, match=r"ValueError: a bug"):
+        launch.start(ddp_worker.fail, (0, "error"), 2)
+    assert list(tmp_path.glob("pytorch-errorfile-*")) == []
 
 
 def mixing(module: Classifier, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from going_modular import metrics
-from going_modular.errors import InputError
+from going_modular.common.errors import InputError
 
 MEASURED = {
     "accuracy",

@@ -3,8 +3,10 @@ import torch
 import torchvision
 from torch import nn
 
-from going_modular import engine, features, image_folder, model_builder, weights
-from going_modular.errors import InputError
+from going_modular import engine, features, model_builder
+from going_modular.common.errors import InputError
+from going_modular.data import image_folder
+from going_modular.models import pretrained
 
 WIDTHS = {
     "efficientnet_b0": 1280,
@@ -140,7 +142,7 @@ def test_tiny_vgg_has_the_published_size_and_a_smallest_image():
 def test_swag_weights_bring_their_384_pixels_to_cached_features(make_classes, tmp_path):
     torch.manual_seed(0)
     theirs = torchvision.models.vit_b_16(weights=None, image_size=384).eval()
-    file = weights.hub_path(torchvision.models.ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1)
+    file = pretrained.hub_path(torchvision.models.ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1)
     file.parent.mkdir(parents=True)
     torch.save(theirs.state_dict(), file)
 

@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from going_modular import plots
-from going_modular.errors import InputError
+from going_modular.common import fonts as fonts_module
+from going_modular.common.errors import InputError
+from going_modular.common.fonts import drawable, fonts_for
 
 RESULTS = {
     "train_loss": [1.0, 0.6, 0.4],
@@ -109,11 +111,11 @@ def test_a_grid_has_no_empty_rows_and_columns(images, columns, expected):
 @pytest.mark.parametrize("size", SIZES)
 def test_square_keeps_the_whole_image(size):
     image = Image.new("RGB", size, "red")
-    square = plots.square(image, 64)
+    square = plots.square(image)
     red = (np.asarray(square) == (255, 0, 0)).all(axis=-1)
-    scale = min(1, 64 / max(size))
+    scale = min(1, plots.SQUARE / max(size))
     height, width = (max(round(side * scale), 1) for side in (size[1], size[0]))
-    assert square.size == (64, 64)
+    assert square.size == (plots.SQUARE, plots.SQUARE)
     assert abs(red.sum() - height * width) <= max(size)
     assert image.size == size
 
@@ -209,7 +211,7 @@ def test_no_class_name_becomes_boxes(draw):
         rendered(figure)
     messages = [str(warning.message) for warning in caught]
     assert not [message for message in messages if "Glyph" in message or "findfont" in message]
-    characters = {character for path in fonts() for character in plots._characters(path)}
+    characters = {character for path in fonts() for character in fonts_module._characters(path)}
     shown = " ".join(text.get_text() for text in texts(figure))
     for name in FOREIGN if draw == "matrix" else FOREIGN[:5]:
         lacking = [c for c in name if not c.isspace() and ord(c) not in characters]
@@ -227,8 +229,8 @@ def fonts():
 
 
 def test_the_usual_font_is_asked_first():
-    assert plots.fonts_for(["pizza", "é"]) == list(mpl.rcParams["font.family"])
-    assert plots.drawable(["b", "a", "b"]) == {"b": "b", "a": "a"}
+    assert fonts_for(["pizza", "é"]) == list(mpl.rcParams["font.family"])
+    assert drawable(["b", "a", "b"]) == {"b": "b", "a": "a"}
 
 
 # no side effects
@@ -270,7 +272,7 @@ def test_a_figure_is_saved_as_it_looks(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["图.png"]
 
 
-@pytest.mark.parametrize("method", ["write_bytes", "replace"])
+@pytest.mark.parametrize("method", ["open", "replace"])
 def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch, method):
     path = tmp_path / "figure.png"
     path.write_bytes(b"old")

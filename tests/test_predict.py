@@ -8,8 +8,10 @@ from matplotlib import pyplot as plt
 from PIL import Image
 from torch import nn
 
-from going_modular import checkpoint, images, model_builder, predict
-from going_modular.errors import InputError
+from going_modular import model_builder, predict
+from going_modular.common.errors import InputError
+from going_modular.data import images
+from going_modular.saving import checkpoint
 
 NAMES = ["cat", "dog", "owl"]
 
@@ -43,6 +45,24 @@ def shown(monkeypatch):
     monkeypatch.setattr(plt, "show", lambda: count.append(plt.gcf()))
     yield count
     plt.close("all")
+
+
+def test_each_image_is_opened_once_though_some_cannot_be(make_image, loaded, monkeypatch, tmp_path, capsys):
+    good = [make_image(f"{i}.png", seed=i) for i in range(3)]
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    checkpoint.save(tmp_path / "m", loaded.model, model_name="efficientnet_lite0", weights="DEFAULT", class_names=NAMES)
+    opened, open_image = [], images.open_image
+    monkeypatch.setattr(images, "open_image", lambda path: opened.append(path) or open_image(path))
+    with pytest.raises(InputError, match=r"^Cannot open image .*bad\.png"):
+        predict._main([*map(str, [good[0], tmp_path / "bad.png", *good[1:]]), "--checkpoint", str(tmp_path / "m")])
+    assert sorted(opened) == sorted([*good, tmp_path / "bad.png"])
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == list(map(str, good))
+
+
+def test_hidden_copies_in_a_folder_are_not_predicted(make_image, tmp_path):
+    for name in ("a.png", "b/c.png", ".ipynb_checkpoints/a.png", "__MACOSX/a.png", "b/.thumbs/c.png", "._a.png"):
+        make_image(f"photos/{name}")
+    assert predict._find_images([tmp_path / "photos"]) == [tmp_path / "photos/a.png", tmp_path / "photos/b/c.png"]
 
 
 def test_predict_says_what_the_whole_model_says(make_image, loaded):

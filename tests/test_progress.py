@@ -3,7 +3,7 @@ from types import ModuleType
 
 import pytest
 
-from going_modular import progress
+from going_modular.common import progress
 
 
 @pytest.mark.parametrize(("in_notebook", "stream"), [(True, "out"), (False, "err")])

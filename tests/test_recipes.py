@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from going_modular import engine, model_builder, recipes
-from going_modular.errors import InputError
+from going_modular import engine, model_builder
+from going_modular.common.errors import InputError
+from going_modular.fine_tuning import recipes
 
 
 def names(model: nn.Module, parameters: list[nn.Parameter]) -> list[str]:
@@ -32,6 +33,16 @@ def test_blocks_are_the_whole_backbone_in_order(name, count, last):
     assert names(model, blocks[-1])[0].removeprefix("trunk.").startswith(last)
 
 
+@pytest.mark.parametrize("count", [-1, -2, -19])
+def test_fewer_than_no_blocks_cannot_learn(count):
+    model, _ = model_builder.create_model("efficientnet_lite0", 3, weights=None)
+    recipes.unfreeze(model, 2)
+    before = [parameter.requires_grad for parameter in model.parameters()]
+    with pytest.raises(InputError, match=f"{count} blocks cannot learn; give 0 for none, up to 18, or None for all"):
+        recipes.unfreeze(model, count)
+    assert [parameter.requires_grad for parameter in model.parameters()] == before
+
+
 def test_what_stands_outside_a_vits_blocks_goes_with_the_first():
     model, _ = model_builder.create_model("vit_b_16", 3, weights=None)
     first = names(model, recipes.blocks(model)[0])
@@ -55,7 +66,7 @@ def test_batch_norm_stays_as_pretrained_unless_asked_to_learn():
     model, _ = model_builder.create_model("efficientnet_lite0", 3)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for batch_norm in (False, True):
-        recipes.unfreeze(model, recipes.EVERYTHING, batch_norm=batch_norm)
+        recipes.unfreeze(model, None, batch_norm=batch_norm)
         engine.set_train_mode(model)
         assert {norm.training for norm in norms} == {batch_norm}
         assert {norm.weight.requires_grad for norm in norms} == {batch_norm}
@@ -63,7 +74,7 @@ def test_batch_norm_stays_as_pretrained_unless_asked_to_learn():
 
 
 def test_stages_follow_the_name():
-    assert recipes.stages("head-then-all") == [recipes.Stage("head", 0), recipes.Stage("all", recipes.EVERYTHING)]
+    assert recipes.stages("head-then-all") == [recipes.Stage("head", 0), recipes.Stage("all", None)]
     assert recipes.stages("last-12") == [recipes.Stage("last-12", 12)]
 
 
@@ -81,7 +92,7 @@ def test_more_blocks_than_there_are_is_an_error():
 
 def test_learning_rates_fall_with_distance_from_the_head():
     model, _ = model_builder.create_model("efficientnet_lite0", 3)
-    recipes.unfreeze(model, recipes.EVERYTHING, batch_norm=True)
+    recipes.unfreeze(model, None, batch_norm=True)
     groups = recipes.parameter_groups(model, lr=0.1, head_lr=0.7, layer_decay=0.5, weight_decay=0.01)
     rate = {group["name"]: group["lr"] for group in groups}
     assert rate["head"] == rate["head, not decayed"] == 0.7

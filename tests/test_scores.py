@@ -6,8 +6,8 @@ import torch
 from classified import classified
 from hypothesis import given, settings
 
-from going_modular import scores
-from going_modular.errors import InputError
+from going_modular.common.errors import InputError
+from going_modular.evaluation import scores
 
 
 @pytest.mark.parametrize(

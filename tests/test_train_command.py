@@ -13,9 +13,11 @@ from commands import LITE0, call, messages, succeed
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from going_modular import checkpoint, cli, data_setup, features, runs
-from going_modular.efficientnet_lite import EfficientNetLite0Weights
-from going_modular.weights import file_sha256
+from going_modular import data_setup, features
+from going_modular.common import cli
+from going_modular.common.files import file_sha256
+from going_modular.models.efficientnet_lite import EfficientNetLite0Weights
+from going_modular.saving import checkpoint, run_folder
 
 QUICK = (*LITE0, "--epochs", 1)
 
@@ -141,7 +143,7 @@ def test_augmentation_is_for_training_images_alone(make_classes, monkeypatch):
     monkeypatch.setattr(
         data_setup,
         "make_loaders",
-        lambda *parts, **options: loaded.extend(parts) or make_loaders(*parts, **options, num_workers=0),
+        lambda *parts, **options: loaded.extend(parts) or make_loaders(*parts, **options | {"num_workers": 0}),
     )
     train("out", "--data", make_classes("data"), *QUICK, "--augment")
     training, test = loaded
@@ -150,7 +152,7 @@ def test_augmentation_is_for_training_images_alone(make_classes, monkeypatch):
 
 
 def test_runs_that_end_at_the_same_moment_get_a_folder_each():
-    assert len({runs.make_folder("resnet18") for _ in range(20)}) == 20
+    assert len({run_folder.make("resnet18") for _ in range(20)}) == 20
 
 
 def test_random_weights_are_kept_whole_and_predict_reproduces_them(make_classes, capsys):
@@ -209,11 +211,11 @@ def test_an_interrupt_after_the_last_epoch_keeps_them_all(make_classes, monkeypa
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "write_figures", interrupt)  # no signal can be timed to fall here
+    monkeypatch.setattr(run_folder, "_draw", interrupt)  # no signal can be timed to fall here
     assert call("train.py", "--data", data, *LITE0, "--epochs", 2) == cli.INTERRUPTED
     [folder] = Path("runs").iterdir()
     assert messages(capsys.readouterr().err) == [f"train.py: interrupted; epochs 1 to 2 are kept in {folder}"]
-    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "metrics.json"}
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "metrics.json", "tensorboard"}
     assert checkpoint.load(folder / "model.safetensors").class_names == ["cat", "dog"]
 
     monkeypatch.setattr(features, "extract", interrupt)  # with --augment it comes after training

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
-from going_modular import bootstrap, metrics, scores, uncertainty
-from going_modular.errors import InputError
+from going_modular import metrics
+from going_modular.common.errors import InputError
+from going_modular.evaluation import scores, uncertainty
 
 
 def wilson(successes, trials, z=1.959963984540054):
@@ -113,7 +114,7 @@ def test_the_interval_of_the_calibration_error_covers_the_true_one():
     covered, between = 0, 0
     for _ in range(200):
         labels = (rng.random(len(logits)) > confidence.numpy() - 0.05).astype(int)
-        resampled = bootstrap.score_metrics(scores.from_logits(logits, labels), resamples=300, seed=0)
+        resampled = uncertainty.resample_scores(scores.from_logits(logits, labels), resamples=300, seed=0)
         low, high = np.quantile(resampled["expected_calibration_error"], [0.025, 0.975])
         between += low <= 0.05 <= high
         low, high = metrics.report(logits, labels, ["a", "b"], resamples=300)["expected_calibration_error"]["interval"]

@@ -4,8 +4,8 @@ import zipfile
 
 import pytest
 
-from going_modular import download as downloads
-from going_modular.errors import InputError
+from going_modular.common.errors import InputError
+from going_modular.data import download as downloads
 
 
 def pack(path, *members, method=zipfile.ZIP_DEFLATED):
@@ -87,7 +87,7 @@ def test_unpack_refuses_absurd_expansion(tmp_path, monkeypatch, limit):
 def test_unpack_killed_halfway_leaves_no_folder_and_a_rival_may_be_faster(tmp_path, monkeypatch):
     archive = pack(tmp_path / "photos.zip", ("a", b"ours"), ("b", b""))
     code = (
-        "import os, shutil, signal, sys; from going_modular import download\n"
+        "import os, shutil, signal, sys; from going_modular.data import download\n"
         "shutil.copyfileobj = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
         "download.unpack(sys.argv[1], sys.argv[2])"
     )

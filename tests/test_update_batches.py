@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from going_modular.errors import InputError
-from going_modular.update_batches import Augmented, UpdateBatches, seed_of, shard
+from going_modular.common.errors import InputError
+from going_modular.fine_tuning.update_batches import Augmented, UpdateBatches, seed_of, share_of
 
 
 def batches(length: int, batch_size: int, epoch: int = 0, **options) -> list[list[int]]:
@@ -84,7 +84,7 @@ def test_augmentation_is_that_of_epoch_and_image_in_any_process(num_workers):
 
 @given(st.integers(1, 40), st.integers(1, 6))
 def test_shards_hold_every_sample_once(length, processes):
-    everything = [index for rank in range(processes) for index in shard(length, rank, processes)]
+    everything = [index for rank in range(processes) for index in share_of(length, rank, processes)]
     assert sorted(everything) == list(range(length))
 
 

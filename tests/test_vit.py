@@ -12,7 +12,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from torchvision.transforms import v2
 
 from going_modular import data_setup, engine, vit
-from going_modular.errors import InputError
+from going_modular.common.errors import InputError
 from going_modular.vit import VisionTransformer
 
 TORCHVISION = {

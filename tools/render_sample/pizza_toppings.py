@@ -1,10 +1,7 @@
 """Toppings: each is placed on a piece of the pie and draped over its height field."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import bpy
 import numpy as np
@@ -13,10 +10,8 @@ from tools.render_sample import bites, materials
 from tools.render_sample.draw import Draw
 from tools.render_sample.geometry import Group, Part, Shape, circle, grid_faces, points, superellipsoid
 from tools.render_sample.noise import fbm
+from tools.render_sample.pizza_pie import Pie, Piece
 from tools.render_sample.shading import Shader, vary
-
-if TYPE_CHECKING:
-    from tools.render_sample.pizza import Pie, Piece
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""What any module may use: errors, the command line, progress, files, devices, fonts."""

@@ -1,0 +1,77 @@
+"""Names in figures: a font that has their characters, and no more of them than fits."""
+
+import unicodedata
+import warnings
+from collections.abc import Sequence
+from functools import cache
+
+import matplotlib as mpl
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
+
+NAME_COLUMNS = 20  # of a class name, a Latin letter each: what fits above an image
+
+
+def fonts_for(texts: Sequence[str]) -> list[str]:
+    """Return the font families to draw texts in: the usual one, and others for characters that it lacks."""
+    usual = mpl.rcParams["font.family"]
+    extra = {family for text in texts for c in text if not _is_usual(c) and (family := _family_with(c))}
+    return [*usual, *sorted(extra)]
+
+
+def drawable(names: Sequence[str]) -> dict[str, str]:
+    """Map each name to what can be drawn of it: itself, its middle left out where it is long.
+
+    Characters that no installed font has become U+5BFF and the like.
+    """
+    drawn = {}
+    for name in dict.fromkeys(names):
+        lacking = {c for c in name if not _is_usual(c) and _family_with(c) is None}
+        text = " ".join("".join(f" U+{ord(c):04X} " if c in lacking else c for c in name).split())
+        drawn[name] = _shorten(text)
+        if lacking:
+            warnings.warn(
+                f"No font here has all characters of {name!r}, drawn as {drawn[name]!r}; "
+                "install one that has them, such as Noto Sans CJK",
+                stacklevel=3,
+            )
+    return drawn
+
+
+def _shorten(text: str) -> str:
+    """Leave out the middle of a text wider than NAME_COLUMNS: long names often differ at their ends."""
+    kept = len(text)
+    short = text
+    while display_width(short) > NAME_COLUMNS:
+        kept -= 1
+        short = f"{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}"
+    return short
+
+
+def display_width(text: str) -> int:
+    """Count the columns of a text, two for a Chinese character and its like."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+@cache
+def _characters(path: str) -> frozenset[int]:
+    return frozenset(FT2Font(path).get_charmap())
+
+
+def _is_usual(character: str) -> bool:
+    usual = font_manager.FontProperties(family=mpl.rcParams["font.family"])
+    return character.isspace() or ord(character) in _characters(font_manager.findfont(usual))
+
+
+@cache
+def _family_with(character: str) -> str | None:
+    """Return a font family that has a character; sans-serif ones are asked first."""
+    # Last Resort, which matplotlib brings, has a box for every character
+    fonts = (font for font in font_manager.fontManager.ttflist if not font.name.startswith("Last Resort"))
+    for font in sorted(fonts, key=lambda font: ("Sans" not in font.name, font.name)):
+        try:
+            if font.style == "normal" and ord(character) in _characters(font.fname):
+                return font.name
+        except (OSError, RuntimeError):  # a broken font file is no reason to stop
+            continue
+    return None

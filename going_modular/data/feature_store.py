@@ -1,0 +1,165 @@
+"""Features on disk: what a frozen backbone made of an image, found again by the image's contents.
+
+A store is a folder of shards, safetensors files that are written once, whole, and never changed: any number of
+processes may read and write at the same time, and a kill leaves no half of one.
+"""
+
+import contextlib
+import hashlib
+import random
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL
+import safetensors.torch
+import torch
+import torchvision
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from torch.utils.data import ConcatDataset, Dataset, Subset
+from torchvision.datasets import DatasetFolder
+
+from going_modular.common import files
+from going_modular.common.errors import InputError
+from going_modular.data import download
+
+HASH_BYTES = 32
+
+
+class FeatureStore:
+    """Features (D,) by image hash, for one backbone, transform and precision: the folder is named after these."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self, hashes: Sequence[bytes | None], features: torch.Tensor) -> np.ndarray:
+        """Fill the rows of `features` (N, D) that are in the store; return which, as N booleans.
+
+        A damaged shard is removed: what it held is computed again. One that cannot be read now stays as it is.
+        """
+        is_filled = np.zeros(len(hashes), dtype=bool)
+        for shard in sorted(self.folder.glob("*.safetensors")):
+            try:
+                _read_shard(shard, hashes, features, is_filled)
+            except SafetensorError:
+                with contextlib.suppress(OSError):
+                    shard.unlink()
+            except (OSError, RuntimeError):  # such as too many open files, which safetensors calls either
+                continue
+        return is_filled
+
+    def write(self, hashes: Sequence[bytes | None], features: torch.Tensor) -> None:
+        """Add rows of `features` (N, D), but those without a hash.
+
+        A full or read-only disk costs the next run time, not this one its result: there it warns.
+        """
+        hashed = [i for i, key in enumerate(hashes) if key]
+        if not hashed:
+            return
+        keys = b"".join(hashes[i] for i in hashed)
+        stored = torch.from_numpy(np.frombuffer(keys, dtype=np.uint8).reshape(-1, HASH_BYTES).copy())
+        content = safetensors.torch.save({"hashes": stored, "features": features[hashed].contiguous()})
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            files.replace(self.folder / f"{hashlib.sha256(keys).hexdigest()[:16]}.safetensors", content)
+        except OSError as error:
+            warnings.warn(f"Features are not kept in {self.folder}: {error}", stacklevel=3)
+
+
+def open_store(cache: bool | Path, dataset: Dataset, trunk: nn.Module, computed: str) -> FeatureStore | None:
+    """Return the store for a backbone, a data set's transform and a way to compute; None where there are several.
+
+    Args:
+        cache: a folder of stores; True for the one in the platform's cache folder.
+        dataset: image folders, as `image_files` takes them.
+        trunk: the backbone; its weights and its structure are part of the key.
+        computed: how, such as in which precision on what kind of device.
+    """
+    readings = {
+        f"{leaf.loader.__module__}.{leaf.loader.__qualname__} {leaf.transform!r} ".encode()
+        + torch.as_tensor(leaf.transform(_probe_image())).numpy().tobytes()
+        for leaf in _leaves(dataset)
+    }
+    if len(readings) > 1:
+        return None
+    key = hashlib.sha256(*readings)
+    key.update(f"{computed} {torch.__version__} {torchvision.__version__} {PIL.__version__} {trunk!r}".encode())
+    for tensor in trunk.state_dict().values():
+        key.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    folder = download.cache_folder() / "features" if cache is True else Path(cache)
+    return FeatureStore(folder / key.hexdigest()[:32])
+
+
+def hash_files(paths: Sequence[str | Path]) -> list[bytes | None]:
+    """Return the SHA-256 of each file's contents, 32 bytes, or None for a file that cannot be read."""
+    hashes: list[bytes | None] = []
+    for path in paths:
+        try:
+            hashes.append(hashlib.sha256(Path(path).read_bytes()).digest())
+        except OSError:
+            hashes.append(None)
+    return hashes
+
+
+def image_files(dataset: Dataset) -> list[tuple[str, int]] | None:
+    """Return (path, label) of each item, or None where items do not come straight from image files."""
+    if isinstance(dataset, Subset):
+        samples = image_files(dataset.dataset)
+        return samples and [samples[i] for i in dataset.indices]
+    if isinstance(dataset, ConcatDataset):
+        parts = [image_files(part) for part in dataset.datasets]
+        return None if None in parts else [sample for part in parts for sample in part]
+    plain = isinstance(dataset, DatasetFolder) and type(dataset).__getitem__ is DatasetFolder.__getitem__
+    return dataset.samples if plain and dataset.transform and dataset.target_transform is None else None
+
+
+def refuse_randomness(dataset: Dataset) -> None:
+    """Raise where a transform draws random numbers: its features would be one draw, kept for ever.
+
+    Raises:
+        InputError: shows the transform.
+    """
+    for transform in {id(t): t for leaf in _leaves(dataset) if (t := getattr(leaf, "transform", None))}.values():
+        before = _random_states()
+        first, second = (torch.as_tensor(transform(_probe_image())) for _ in range(2))
+        if before != _random_states() or not torch.equal(first, second):
+            raise InputError(
+                f"The transform is random ({' '.join(repr(transform).split())[:80]}...): features can be cached "
+                "for a fixed one only; use weights.transforms(), or the usual loop for augmentation"
+            )
+
+
+def _read_shard(shard: Path, hashes: Sequence[bytes | None], features: torch.Tensor, is_filled: np.ndarray) -> None:
+    """Fill the rows that a shard has and note them; raise SafetensorError where it is damaged."""
+    with safe_open(shard, framework="pt") as file:
+        stored = file.get_tensor("hashes")
+        if file.get_slice("features").get_shape() != [len(stored), features.shape[1]]:
+            raise SafetensorError(f"{shard} has features of another shape")
+        row_of = {row.tobytes(): index for index, row in enumerate(stored.numpy())}
+        wanted = [i for i, key in enumerate(hashes) if not is_filled[i] and key in row_of]
+        if wanted:
+            features[wanted] = file.get_tensor("features")[[row_of[hashes[i]] for i in wanted]]
+            is_filled[wanted] = True
+
+
+def _leaves(dataset: Dataset) -> list[Dataset]:
+    """Return the data sets behind any Subset and ConcatDataset."""
+    if isinstance(dataset, Subset):
+        return _leaves(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        return [leaf for part in dataset.datasets for leaf in _leaves(part)]
+    return [dataset]
+
+
+def _probe_image() -> Image.Image:
+    """Return an image that any change of a transform's settings shows in."""
+    noise = np.random.default_rng(0).integers(0, 256, (301, 257, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def _random_states() -> tuple:
+    _, key, position, *_ = np.random.get_state()
+    return random.getstate(), (key.tobytes(), position), torch.get_rng_state().numpy().tobytes()

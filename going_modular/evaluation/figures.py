@@ -1,0 +1,136 @@
+"""The figures of an evaluation; each function returns a matplotlib Figure, as those of `plots.py` do."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from going_modular.common.fonts import drawable, fonts_for
+from going_modular.evaluation.curves import PrecisionRecallCurve, RejectionCurve, Reliability, RocCurve
+
+SIZE = (6, 5)  # inches
+COLUMNS = 4  # images a row
+LINE_STYLES = ("-", "--", ":", "-.")  # so that curves are told apart without colour
+HEAT = "inferno"  # evenly light to dark, so that it reads in grey and for the colour-blind
+HEAT_OPACITY = 0.5  # dark enough to see the heat, light enough to see the image
+
+
+def heatmap_grid(
+    images: Sequence[Image.Image],
+    maps: Sequence[torch.Tensor],
+    titles: Sequence[str],
+    *,
+    scale: str = "heat",
+) -> Figure:
+    """Draw each map over its image, half transparent, with one colour bar for all.
+
+    Args:
+        images: what the model saw, such as `interpret.denormalize` returns; a map is stretched over the whole image.
+        maps: (h, w) in [0, 1] an image, such as `interpret.explain` returns.
+        titles: one an image; each of its lines is shortened as class names are.
+        scale: what the colours mean, in a word or two; that they go from 0 to each image's maximum is added.
+    """
+    columns = min(COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    shown = drawable([line for title in titles for line in title.split("\n")])
+    with mpl.rc_context({"font.family": fonts_for(shown.values())}):
+        figure = Figure(figsize=(2.6 * columns + 0.8, 2.9 * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for ax in axes.flat:
+            ax.axis("off")
+        for ax, image, heat, title in zip(axes.flat, images, maps, titles, strict=False):
+            ax.imshow(image)
+            edges = (-0.5, image.width - 0.5, image.height - 0.5, -0.5)
+            drawn = ax.imshow(np.asarray(heat), cmap=HEAT, vmin=0, vmax=1, alpha=HEAT_OPACITY, extent=edges)
+            ax.set_title("\n".join(shown[line] for line in title.split("\n")), fontsize=10, parse_math=False)
+        bar = figure.colorbar(drawn, ax=axes, ticks=[0, 1], aspect=14 * rows, pad=0.02)
+        bar.ax.set_yticklabels(["0", "max"])
+        bar.solids.set_alpha(1)  # half transparent on white, the colours would be others
+        bar.set_label(f"{scale},\nof each picture's maximum")
+    return figure
+
+
+def roc(curves: Mapping[str, RocCurve]) -> Figure:
+    """Draw ROC curves: the share of positives found against the share of negatives taken for positive.
+
+    Args:
+        curves: by name, such as `curves.roc_curves` returns.
+    """
+    lines = {name: (curve.false_positive_rate, curve.sensitivity, curve.auc) for name, curve in curves.items()}
+    labels = {"title": "ROC", "xlabel": "1 - specificity", "ylabel": "sensitivity"}
+    return _curves(lines, labels, legend="lower right", chance=True)
+
+
+def precision_recall(curves: Mapping[str, PrecisionRecallCurve]) -> Figure:
+    """Draw precision against recall.
+
+    Args:
+        curves: by name, such as `curves.precision_recall_curves` returns.
+    """
+    lines = {name: (curve.recall, curve.precision, curve.average_precision) for name, curve in curves.items()}
+    labels = {"title": "Precision and recall", "xlabel": "recall (sensitivity)", "ylabel": "precision"}
+    return _curves(lines, labels, legend="lower left")
+
+
+def reliability(bins: Reliability) -> Figure:
+    """Draw accuracy against confidence, and how many images have which confidence.
+
+    Args:
+        bins: as `curves.reliability` returns them; empty ones are left out.
+    """
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    top, bottom = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+    top.plot([0, 1], [0, 1], color="grey", linewidth=1, label="as sure as right")
+    filled = bins.count > 0
+    top.plot(bins.confidence[filled], bins.accuracy[filled], "o-", label="this model")
+    top.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy", title="Reliability")
+    top.legend(loc="upper left")
+    bottom.bar(bins.edges[:-1], bins.count, width=np.diff(bins.edges), align="edge", edgecolor="white")
+    bottom.set(xlabel="probability of the predicted class", ylabel="images")
+    for axes in (top, bottom):
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def rejection(curve: RejectionCurve) -> Figure:
+    """Draw what a threshold on the top probability costs and brings.
+
+    Args:
+        curve: as `curves.rejection_curve` returns it.
+    """
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.step(curve.thresholds, curve.coverage, "--", label="share of the images that are answered")
+    axes.step(curve.thresholds, curve.accuracy, label="accuracy of the answers")
+    least = np.floor(10 * curve.thresholds[0]) / 10  # no probability lies below it, so nothing happens there
+    axes.set(xlim=(least, 1), ylim=(0, 1.02), title="Saying nothing when unsure")
+    axes.set(xlabel="threshold on the probability", ylabel="share")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
+    return figure
+
+
+def _curves(
+    lines: Mapping[str, tuple[np.ndarray, np.ndarray, float]],
+    labels: Mapping[str, str],
+    *,
+    legend: str,
+    chance: bool = False,
+) -> Figure:
+    """Draw lines (x, y, area), by name, in the unit square; `chance` adds the diagonal."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", **labels)
+    axes.grid(alpha=0.3)
+    shown = drawable(list(lines))
+    with mpl.rc_context({"font.family": fonts_for(list(shown.values()))}):
+        for (name, (x, y, area)), style in zip(lines.items(), cycle(LINE_STYLES), strict=False):
+            axes.plot(x, y, style, label=f"{shown[name]}, area {area:.3f}".replace("$", r"\$"))
+        if chance:
+            axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="chance")
+        axes.legend(loc=legend)
+    return figure

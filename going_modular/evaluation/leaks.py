@@ -1,0 +1,117 @@
+"""Images that stand in both the training and the test split: a test on them measures memory.
+
+    for leak in find(train_paths, test_paths):
+        leak.train, leak.test, leak.kind
+
+`benchmarks/bench_leaks.py` measures how many altered copies are found and how many different photos are taken for one.
+"""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import imagehash
+import numpy as np
+from PIL import Image, ImageStat
+
+from going_modular.data import images
+
+IDENTICAL, NEAR = "identical", "nearly identical"
+
+HASH_SIDE = 16  # of the square of low frequencies that make a hash: 256 bits, where the usual 64 take strangers for one
+MAX_DISTANCE = 50  # bits that may differ between nearly identical images
+MIN_DETAIL = 1.0  # standard deviation in grey levels; below, as in a plain colour, the hash is made of noise
+_SHRUNK = 4 * HASH_SIDE  # pixels a side: what imagehash looks at
+_WORDS = HASH_SIDE**2 // 64  # of 64 bits
+_BLOCK = 64  # training images compared at a time: small enough for the processor's cache
+
+
+class Leak(NamedTuple):
+    """A training and a test image that are the same, or nearly so."""
+
+    train: str | Path
+    test: str | Path
+    kind: str  # IDENTICAL or NEAR
+
+
+def find(train_paths: Sequence[str | Path], test_paths: Sequence[str | Path]) -> list[Leak]:
+    """Find the pairs of a training and a test image that show the same picture.
+
+    Identical: the same pixels, as copies of a file have. Nearly identical: perceptual hashes that differ in at most
+    `MAX_DISTANCE` of 256 bits, as after compression, resizing, a slight crop or a change of brightness; not mirrored or
+    turned. Colour is not looked at. Images without detail, such as a plain colour, are identical or nothing.
+
+    Args:
+        train_paths: image files.
+        test_paths: image files.
+
+    Returns:
+        The pairs, in the order of the training paths, then of the test paths.
+
+    Raises:
+        InputError: an image cannot be opened.
+    """
+    train, test = _read(train_paths), _read(test_paths)
+    kinds = dict.fromkeys(_near(train, test), NEAR) | dict.fromkeys(_identical(train, test), IDENTICAL)
+    return [Leak(train_paths[i], test_paths[j], kinds[i, j]) for i, j in sorted(kinds)]
+
+
+def perceptual_hash(image: Image.Image) -> np.ndarray:
+    """Return what the low frequencies of an image look like, as 4 words of 64 bits.
+
+    The bits say which of the 16x16 lowest frequencies of the 64x64 grey image (discrete cosine transform) lie above
+    their median: imagehash's `phash`.
+    """
+    return np.packbits(imagehash.phash(image, hash_size=HASH_SIDE).hash).view(np.uint64)
+
+
+def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return in how many bits hashes (N, 4) and hashes (M, 4) differ: (N, M), from 0 to 256."""
+    words = zip(first.T, second.T, strict=True)
+    # a word at a time: all at once would fill memory
+    return sum(np.bitwise_count(ours[:, None] ^ theirs).astype(np.uint16) for ours, theirs in words)
+
+
+class _Prints(NamedTuple):
+    """What is kept of N images."""
+
+    digests: list[bytes]  # of size and pixels
+    hashes: np.ndarray  # (N, 4)
+    detailed: np.ndarray  # (N,) of bool
+
+
+def _read(paths: Sequence[str | Path]) -> _Prints:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        prints = list(pool.map(_fingerprint, paths))
+    hashes = np.array([words for _, words, _ in prints], dtype=np.uint64).reshape(-1, _WORDS)
+    return _Prints([digest for digest, _, _ in prints], hashes, np.array([detail for *_, detail in prints], dtype=bool))
+
+
+def _fingerprint(path: str | Path) -> tuple[bytes, np.ndarray, bool]:
+    image = images.open_image(path)
+    digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).digest()
+    small = image.convert("L").resize((_SHRUNK, _SHRUNK), Image.Resampling.LANCZOS)
+    return digest, perceptual_hash(small), ImageStat.Stat(small).stddev[0] >= MIN_DETAIL
+
+
+def _near(train: _Prints, test: _Prints) -> Iterator[tuple[int, int]]:
+    for start in range(0, len(train.hashes), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        near = distances(train.hashes[block], test.hashes) <= MAX_DISTANCE
+        near &= train.detailed[block, None] & test.detailed
+        for i, j in np.argwhere(near).tolist():
+            yield start + i, j
+
+
+def _identical(train: _Prints, test: _Prints) -> Iterator[tuple[int, int]]:
+    places = defaultdict(list)
+    for j, digest in enumerate(test.digests):
+        places[digest].append(j)
+
+    for i, digest in enumerate(train.digests):
+        for j in places.get(digest, []):
+            yield i, j

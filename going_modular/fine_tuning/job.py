@@ -1,0 +1,119 @@
+"""A run of fine_tune.py that is about to start: settings resolved into data, a model and the stages to train."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from going_modular import data_setup, engine, model_builder
+from going_modular.common.device import choose_device, resolve_precision
+from going_modular.common.errors import InputError
+from going_modular.common.files import check_writable
+from going_modular.data import images, sources
+from going_modular.data.splits import Splits, hold_out
+from going_modular.fine_tuning import launch, recipes
+from going_modular.fine_tuning.settings import Settings, check
+from going_modular.fine_tuning.update_batches import UpdateBatches
+from going_modular.models import pretrained
+from going_modular.saving import run_folder
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is about to start."""
+
+    settings: Settings  # model and data by name, so that they come out the same when it is run again
+    stages: list[recipes.Stage]  # to train one after the other
+    model: nn.Module  # as `create_model` returns it, on the CPU
+    transform: Callable  # a PIL image to a tensor (3, H, W): what validation and test images go through
+    splits: Splits  # training, validation and test images, with this transform
+    device: str  # a torch device; of several processes each takes its own of that kind
+    precision: str  # of the updates: fp32, bf16 or fp16
+    clock: run_folder.Clock = field(default_factory=run_folder.Clock)
+
+    @property
+    def feature_precision(self) -> str:
+        """What frozen features are computed in, and what to predict in: fp32 or bf16."""
+        return "bf16" if self.precision == "bf16" else "fp32"
+
+    def learning_rates(self, stage: recipes.Stage, *, is_first: bool) -> tuple[float, float]:
+        """Return the learning rates of the head and of the last block."""
+        settings = self.settings
+        if stage.blocks == 0:
+            rate = settings.lr if settings.recipe == "head" and settings.lr else settings.head_lr
+            return rate, 0.0
+        lr = settings.lr or 1e-4
+        return (settings.head_lr if is_first else lr), lr
+
+
+def prepare(settings: Settings) -> Job:
+    """Find data and weights and build the model; nothing is written.
+
+    Raises:
+        InputError: settings or data that cannot be used.
+    """
+    clock = run_folder.Clock()
+    check(settings)
+    stages = recipes.stages(settings.recipe)
+    _check_processes(settings)
+    check_writable(settings.output or run_folder.RUNS)
+    if settings.output and not settings.resume and any((settings.output / "checkpoints").glob("*/last.ckpt")):
+        raise InputError(f"Output folder {str(settings.output)!r} has a run: go on with --resume, or name another")
+    device = _choose_device(settings)
+    if settings.model is not None:  # a typing error is told before anything is downloaded
+        pretrained.entry(settings.model, settings.weights)
+    splits = _load(settings)
+    clock.lap("data")
+
+    name = model_builder.resolve_name(settings.model, settings.weights)
+    engine.set_seeds(settings.seed)
+    model, transform = model_builder.create_model(name, len(splits.class_names), weights=settings.weights)
+    for stage in stages:  # fewer blocks than asked for
+        recipes.unfreeze(model, stage.blocks)
+    precision = "fp16" if settings.precision == "fp16" else resolve_precision(settings.precision, device)
+    clock.lap("model")
+    settings = dataclasses.replace(settings, model=name, data=_same_again(settings.data or splits.name))
+    return Job(settings, stages, model, transform, splits.with_transform(transform), device, precision, clock)
+
+
+def _check_processes(settings: Settings) -> None:
+    if settings.devices * settings.nodes > 1 and launch.is_launched() and settings.output is None:
+        raise InputError("Processes that torchrun or SLURM starts need one folder to write: name it with --output")
+    if settings.nodes > 1 and not launch.is_launched():
+        raise InputError(f"--nodes {settings.nodes}: start the command with torchrun or SLURM on each of them")
+
+
+def _choose_device(settings: Settings) -> str:
+    device = choose_device(settings.device)
+    kind, _, index = device.partition(":")
+    if settings.precision == "fp16" and kind != "cuda":
+        raise InputError(f"precision fp16 needs a CUDA GPU, not {device}; use bf16 or fp32")
+    if settings.devices > 1 and (index or kind == "mps"):
+        raise InputError(f"--devices {settings.devices} with --device {device}: use --device {kind}, or one device")
+    if kind == "cuda" and settings.devices > torch.cuda.device_count():
+        raise InputError(f"--devices {settings.devices}: there are {torch.cuda.device_count()} GPUs here")
+    return device
+
+
+def _load(settings: Settings) -> Splits:
+    splits = data_setup.load_splits(settings.data, seed=settings.seed, validation=True)
+    if settings.train_images is not None and settings.train_images < len(splits.train):
+        _, chosen = hold_out(splits.train, settings.train_images / len(splits.train), seed=settings.seed)
+        splits = dataclasses.replace(splits, train=chosen)
+    parts = (splits.train, splits.validation, splits.test)
+    images.check_readable([path for part in parts for path, _ in part.samples])
+
+    processes = settings.devices * settings.nodes
+    UpdateBatches(len(splits.train), settings.batch_size, seed=0, processes=processes, accumulate=settings.accumulate)
+    if (fewest := min(len(splits.validation), len(splits.test))) < processes:
+        raise InputError(f"{fewest} validation or test images for {processes} processes; use fewer")
+    return splits
+
+
+def _same_again(data: str) -> str:
+    """Return data that names the same from another current folder."""
+    is_name = data in sources.DOWNLOADS or data in (sources.EUROSAT, sources.SAMPLE)
+    return data if is_name else str(Path(data).resolve())

@@ -1,0 +1,171 @@
+"""What a fine-tuning run is made with: settings and their ranges, from flags and from JSON or YAML; without torch."""
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+
+from going_modular.common.errors import InputError
+from going_modular.common.seeds import DEFAULT_SEED
+
+WITH_RESUME = ("devices", "nodes")  # other settings of a resumed run are those that it began with
+NOT_IN_FILES = ("output", "resume")  # a file that is used again describes a new run
+_CHOICES = {
+    "schedule": ("cosine", "step", "constant"),
+    "augment": ("none", "crop", "randaugment"),
+    "precision": ("auto", "fp32", "bf16", "fp16"),
+}
+# inclusive; None stands for a setting that is left out
+_RANGES = {
+    "train_images": (2, math.inf),
+    "epochs": (1, math.inf),
+    "head_epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "accumulate": (1, math.inf),
+    "lr": (1e-12, 1e6),
+    "head_lr": (1e-12, 1e6),
+    "layer_decay": (1e-6, 1),
+    "weight_decay": (0, 1e6),
+    "warmup_epochs": (0, math.inf),
+    "label_smoothing": (0, 0.99),
+    "mixup": (0, 100),
+    "cutmix": (0, 100),
+    "max_grad_norm": (1e-12, 1e12),
+    "weight_averaging": (0, 1),
+    "patience": (1, math.inf),
+    "devices": (1, math.inf),
+    "nodes": (1, math.inf),
+    "seed": (0, 2**32 - 1),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made with; a settings file has these keys, the command's flags the most used of them."""
+
+    data: str | None = None  # None: the photos, or the bundled sample where they cannot be had
+    train_images: int | None = None  # None: all
+    model: str | None = None  # None: EfficientNet-B0, or Lite0 where B0's weights cannot be had
+    weights: str | None = "DEFAULT"  # None: random
+    recipe: str = "head-then-all"
+    epochs: int = 10
+    head_epochs: int = 20  # of the head alone, in head-then-all
+    batch_size: int = 32  # images an update, over all devices and accumulated batches
+    accumulate: int = 1  # batches an update on each device
+    lr: float | None = None  # of the last block. None: 1e-4; where the head alone trains, of the head, then None: 1e-3
+    head_lr: float = 1e-3  # of a head that is new; after head-then it is `lr`
+    layer_decay: float = 0.9  # a block's learning rate, over that of the block after it
+    weight_decay: float = 0.05
+    batch_norm: bool = False  # let it learn, and normalise by the batch; False: it stays as pretrained
+    schedule: str = "cosine"
+    warmup_epochs: float = 1.0
+    label_smoothing: float = 0.0
+    augment: str = "crop"  # of training images, where the backbone learns
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    max_grad_norm: float | None = 1.0
+    weight_averaging: float | None = None  # decay an update of an exponential moving average; None: no averaging
+    patience: int = 6  # epochs without a better validation loss, after which a stage ends
+    devices: int = 1
+    nodes: int = 1
+    device: str = "auto"
+    precision: str = "auto"
+    compile: bool = False
+    seed: int = DEFAULT_SEED
+    output: Path | None = None  # None: a new folder under runs/
+    resume: Path | None = None  # a run's folder, to go on with
+
+
+def settings_of(options: dict[str, object]) -> Settings:
+    """Return the settings that flags describe, with those of a file where one is named.
+
+    Raises:
+        InputError: a file that cannot be used, or flags that do not go together.
+    """
+    options = dict(options)
+    if isinstance(options.get("weights"), str) and options["weights"].lower() == "none":
+        options["weights"] = None
+    config, folder = options.pop("config", None), options.get("resume")
+    if folder is not None:
+        if others := sorted(options.keys() - {"resume", *WITH_RESUME} | ({"config"} if config else set())):
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+            raise InputError(f"{flags} with --resume: a run goes on with the settings it has; start a new one instead")
+        if not (folder / "settings.json").is_file():
+            raise InputError(f"--resume {str(folder)!r}: no settings.json there; name the folder of a run")
+        config, options["output"] = folder / "settings.json", folder
+    values = read_file(config, Settings) if config else {}
+    return dataclasses.replace(Settings(), **values | options)
+
+
+def check(settings: Settings) -> None:
+    """Raise where a setting is out of range: a file may hold what the flags would refuse.
+
+    Raises:
+        InputError: names the setting, its value and what it may be.
+    """
+    for name, choices in _CHOICES.items():
+        if (value := getattr(settings, name)) not in choices:
+            raise InputError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+    for name, (low, high) in _RANGES.items():
+        value = getattr(settings, name)
+        if value is not None and not low <= value <= high:
+            wanted = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+            raise InputError(f"{name} is {value}; it must be {wanted}")
+
+
+def read_file(path: Path, settings: type) -> dict[str, object]:
+    """Read a file of settings.
+
+    Args:
+        path: JSON, or YAML, of which JSON is a part.
+        settings: a dataclass whose fields are the keys.
+
+    Returns:
+        The values by key, of the types that the fields have.
+
+    Raises:
+        InputError: no such file, not of that form, an unknown key, or a value of another type.
+    """
+    import yaml
+
+    if not path.is_file():
+        raise InputError(f"Settings {str(path)!r}: no such file")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError, ValueError) as error:
+        raise InputError(f"Settings {str(path)!r} cannot be read as YAML or JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"Settings {str(path)!r} must have a line 'key: value' for each setting")
+
+    hints = typing.get_type_hints(settings)
+    known = {field.name: hints[field.name] for field in dataclasses.fields(settings) if field.name not in NOT_IN_FILES}
+    if unknown := [str(key) for key in values if key not in known]:
+        raise InputError(f"Settings {str(path)!r}: unknown {', '.join(unknown)}; the keys are {', '.join(known)}")
+    return {key: _convert(path, key, value, known[key]) for key, value in values.items()}
+
+
+def file_content(settings: object) -> dict[str, object]:
+    """Return what a file of these settings has, for JSON."""
+    values = {key: value for key, value in dataclasses.asdict(settings).items() if key not in NOT_IN_FILES}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+
+
+def _convert(path: Path, key: str, value: object, hint: object) -> object:
+    """Return a value as its field wants it, or raise."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    for option in options:
+        if option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if option is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
+            try:
+                return float(value)
+            except ValueError:
+                continue
+        if option in (int, str, bool) and type(value) is option:
+            return value
+    names = " or ".join("none" if option is type(None) else option.__name__ for option in options)
+    raise InputError(f"Settings {str(path)!r}: {key} is {value!r}, which is not of type {names}")

