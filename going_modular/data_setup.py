@@ -7,12 +7,19 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from going_modular.common.device import default_num_workers
+from going_modular.common.device import default_num_workers, workers_that_fit
 from going_modular.common.errors import InputError
 from going_modular.common.seeds import DEFAULT_SEED
 from going_modular.data import sources, splits
 from going_modular.data.image_folder import ImageFolder, pair
-from going_modular.data.splits import Splits
+from going_modular.data.splits import SplitRule, Splits
+
+
+def __getattr__(name: str) -> int:
+    """Return `NUM_WORKERS`, as code written for the well-known course calls `default_num_workers()`."""
+    if name == "NUM_WORKERS":
+        return default_num_workers()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def create_dataloaders(
@@ -44,20 +51,27 @@ def create_dataloaders(
 def make_loaders(
     train: ImageFolder, test: ImageFolder, *, batch_size: int, num_workers: int | None = None
 ) -> tuple[DataLoader, DataLoader]:
-    """Make a shuffled DataLoader of `train` and an ordered one of `test`."""
-    workers = default_num_workers() if num_workers is None else num_workers
-    options = {
-        "num_workers": workers,
-        "persistent_workers": workers > 0,
-        "pin_memory": torch.cuda.is_available(),
-    }
+    """Make a shuffled DataLoader of `train` and an ordered one of `test`.
+
+    After the same seed each gives the same batches, however often it was used; a changed `dataset.transform` is seen at
+    the next pass.
+    """
+    workers = workers_that_fit(default_num_workers(), test, batch_size) if num_workers is None else num_workers
+    # workers start anew at each pass: those that stay would keep their first seed and transform
+    options = {"num_workers": workers, "pin_memory": torch.cuda.is_available()}
     return (
         DataLoader(train, batch_size, shuffle=True, **options),
         DataLoader(test, batch_size, shuffle=False, **options),
     )
 
 
-def load_splits(data: str | Path | None = None, *, seed: int = DEFAULT_SEED, validation: bool = False) -> Splits:
+def load_splits(
+    data: str | Path | None = None,
+    *,
+    seed: int = DEFAULT_SEED,
+    validation: bool = False,
+    group_by: str | None = None,
+) -> Splits:
     """Find a data set and split it into a training and a test part.
 
     Args:
@@ -66,13 +80,16 @@ def load_splits(data: str | Path | None = None, *, seed: int = DEFAULT_SEED, val
             or a zip of either. None takes the photos of `pizza_steak_sushi`, or the sample where they cannot be had.
         seed: of the split.
         validation: take a validation part from the training part: class folders are split 70/10/20, of `train/` an
-            eighth is taken. The test part stays the same.
+            eighth is taken, unless there is a `validation/` with the same classes. The test part stays the same.
+        group_by: a regular expression on the file's name. Images in whose names its first group matches the same text,
+            such as a patient or a table, are not split up; `train/` and `test/` stay as they are.
 
     Raises:
         InputError: what was named cannot be had or used.
     """
     folder, name, origin = sources.find(data)
-    return splits.split(folder, name, origin, seed=seed, validation=validation)
+    source = sources.from_anywhere(data or name)
+    return splits.split(folder, name, origin, SplitRule(seed, validation, group_by), source=source)
 
 
 def augment(transform: Callable, *, randaugment: bool = False) -> Callable:

@@ -20,6 +20,23 @@ from going_modular.common.seeds import DEFAULT_SEED
 History = dict[str, list[float]]
 
 
+class DivergedError(InputError):
+    """Report a loss that is not finite; `results` has what was measured in the epochs before.
+
+    In a notebook it is at hand after the traceback, as `sys.last_value.results`.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.results: History = {}
+
+    def keep(self, results: History) -> None:
+        """Take the results of the finished epochs along, and say where they are."""
+        self.results = results
+        if results["train_loss"]:
+            self.add_note("The results of the epochs before are kept: import sys; results = sys.last_value.results")
+
+
 def train_step(
     model: nn.Module,
     dataloader: DataLoader,
@@ -33,13 +50,14 @@ def train_step(
 ) -> tuple[float, float]:
     """Train for one epoch.
 
-    Only modules in which something learns are put in training mode: frozen BatchNorm keeps its statistics, frozen
-    Dropout and StochasticDepth stay inactive.
+    `model.train()` is called; then what is wholly frozen goes back to eval mode: frozen BatchNorm keeps its statistics,
+    frozen Dropout and StochasticDepth stay inactive.
 
     Args:
         model: maps a batch (B, ...) to logits (B, C).
         dataloader: yields (batch, labels), labels (B,) of type int64.
-        loss_fn: maps logits and labels to a scalar: the mean over the batch, or the sum if its `reduction` says so.
+        loss_fn: maps logits and labels to a scalar: the mean over the batch, or the sum if its `reduction` says so. The
+            class weights of torch's own loss functions are taken into account.
         optimizer: over the parameters that learn.
         device: where the model is; batches are moved there.
         autocast_dtype: run the forward pass in mixed precision of this type, such as `torch.bfloat16`.
@@ -50,7 +68,8 @@ def train_step(
         The loss and the accuracy (in [0, 1]) over the epoch's samples, each measured before the update it led to.
 
     Raises:
-        InputError: the DataLoader is empty, or the loss is not finite.
+        DivergedError: the loss is not finite.
+        InputError: the DataLoader is empty, or the loss function returns something else than one number.
     """
     set_train_mode(model)
     totals = _Totals(device)
@@ -58,7 +77,7 @@ def train_step(
         batch, labels = _to(batch, device), _to(labels, device)
         with _autocast(device, autocast_dtype):
             logits = model(batch)
-            loss = loss_fn(logits, labels)
+            loss = _scalar(loss_fn(logits, labels))
 
         optimizer.zero_grad()
         loss.backward()
@@ -91,7 +110,7 @@ def test_step(
             batch, labels = _to(batch, device), _to(labels, device)
             with _autocast(device, autocast_dtype):
                 logits = model(batch)
-                loss = loss_fn(logits, labels)
+                loss = _scalar(loss_fn(logits, labels))
 
             totals.add(loss, logits, labels, loss_fn)
     return totals.means("test")
@@ -135,22 +154,27 @@ def train(
         A list with a value an epoch under each of `train_loss`, `train_acc`, `test_loss` and `test_acc`.
 
     Raises:
-        InputError: an empty DataLoader, or a loss that is not finite.
+        DivergedError: a loss is not finite; its `results` are those of the epochs before, as they would be returned.
+        InputError: an empty DataLoader, or a loss function that does not return one number.
     """
     model.to(device)
     results: History = {"train_loss": [], "train_acc": [], "test_loss": [], "test_acc": []}
     for epoch in progress_bar(range(1, epochs + 1), desc="Epochs", unit="epoch", disable=not progress):
-        train_loss, train_acc = train_step(
-            model,
-            train_dataloader,
-            loss_fn,
-            optimizer,
-            device,
-            autocast_dtype=autocast_dtype,
-            scheduler=scheduler,
-            max_grad_norm=max_grad_norm,
-        )
-        test_loss, test_acc = test_step(model, test_dataloader, loss_fn, device, autocast_dtype=autocast_dtype)
+        try:
+            train_loss, train_acc = train_step(
+                model,
+                train_dataloader,
+                loss_fn,
+                optimizer,
+                device,
+                autocast_dtype=autocast_dtype,
+                scheduler=scheduler,
+                max_grad_norm=max_grad_norm,
+            )
+            test_loss, test_acc = test_step(model, test_dataloader, loss_fn, device, autocast_dtype=autocast_dtype)
+        except DivergedError as error:
+            error.keep(results)
+            raise
 
         for values, value in zip(results.values(), (train_loss, train_acc, test_loss, test_acc), strict=True):
             values.append(value)
@@ -222,29 +246,52 @@ class _Totals:
     @staticmethod
     def _weight(labels: torch.Tensor, loss_fn: nn.Module) -> torch.Tensor | int:
         """Return what the batch's mean was divided by: the samples, or the sum of their class weights."""
-        class_weights = getattr(loss_fn, "weight", None)
-        return len(labels) if class_weights is None else class_weights[labels].sum()
+        if not isinstance(loss_fn, nn.CrossEntropyLoss | nn.NLLLoss):
+            return len(labels)  # a `weight` of others may be anything
+        counted = labels != loss_fn.ignore_index
+        if loss_fn.weight is None:
+            return counted.sum()
+        return (loss_fn.weight[labels.clamp(min=0)] * counted).sum()  # ignored labels may be negative
 
     def means(self, what: str) -> tuple[float, float]:
         if not self.seen:
             raise InputError(f"The {what} DataLoader has no batch; give it samples, or a smaller batch_size")
         loss = (self.loss_sum / self.weight).item()
         if not math.isfinite(loss):
-            raise InputError(
+            raise DivergedError(
                 f"The {what} loss became {loss}; lower the learning rate or look for odd values in the data"
             )
         return loss, self.correct.item() / self.seen
 
 
 def set_train_mode(module: nn.Module) -> None:
-    """Put a module in training mode, save the parts all of whose parameters are frozen, with all they contain."""
+    """Put a module in training mode, save the parts all of whose parameters are frozen, with all they contain.
+
+    `module.train()` is asked: a model may override it, to keep more of itself in eval mode.
+    """
+    module.train()
+    _rest(module)
+
+
+def _rest(module: nn.Module) -> None:
+    """Put in eval mode what is wholly frozen."""
     parameters = list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         module.eval()
         return
-    module.training = True
     for child in module.children():
-        set_train_mode(child)
+        _rest(child)
+
+
+def _scalar(loss: object) -> torch.Tensor:
+    """Return what a loss function returned as a tensor without dimensions."""
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        is_tensor = isinstance(loss, torch.Tensor)
+        what = f"tensor of shape {tuple(loss.shape)}" if is_tensor else type(loss).__name__
+        raise InputError(
+            f"The loss function returned a {what}; a tensor with one number is needed, as reduction='mean' makes it"
+        )
+    return loss.reshape(())
 
 
 def _to(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:

@@ -9,27 +9,27 @@ Imports of torch wait until they are needed, so that `--help` comes at once.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from going_modular.common import cli
 from going_modular.common.seeds import DEFAULT_SEED
 
-SPLITS = ("test", "train")
+SPLITS = ("test", "train", "all")
 
 
 @dataclass(frozen=True)
 class Settings:
     """What is evaluated, and how; the command's flags mirror it."""
 
-    data: str | None = None  # None: the photos, or the bundled sample where they cannot be had
+    data: str | None = None  # None: the data of the checkpoint's run
     checkpoint: Path | None = None  # None: the newest run's
     split: str = "test"
     positive: str | None = None  # of two classes, the one that is looked for
     against: Path | None = None  # another checkpoint, compared on the same images
     weights: Path | None = None  # the backbone's, where they are a local file
     device: str = "auto"
-    seed: int = DEFAULT_SEED  # of the split, where the data brings none, and of the bootstrap
+    seed: int = DEFAULT_SEED  # of the bootstrap, and of the split of data that the run did not have
     output: Path | None = None  # None: a folder beside the checkpoint
 
 
@@ -47,6 +47,7 @@ def run(settings: Settings) -> Path:
     from going_modular.common.files import check_writable
     from going_modular.evaluation import leaks, uncertainty
     from going_modular.evaluation.report import Report, Subject
+    from going_modular.evaluation.selection import is_own, seen_and_unseen, select
     from going_modular.saving import checkpoint, run_folder
 
     # 1 the model, and perhaps another
@@ -64,11 +65,16 @@ def run(settings: Settings) -> Path:
             f"--against {str(settings.against)!r} knows {', '.join(against.class_names)}, not {', '.join(names)}"
         )
 
-    # 2 the images, labelled as the model counts its classes
-    splits = data_setup.load_splits(settings.data, seed=settings.seed)
-    part = splits.train if settings.split == "train" else splits.test
-    dataset = part.relabel(names).with_transform(loaded.transform)
+    # 2 the images, split as for training where the model was trained on them, labelled as the model counts its classes
+    trained_on = loaded.trained_on
+    data = settings.data or run_folder.data_of(file, trained_on)
+    splits = data_setup.load_splits(data, seed=settings.seed)
+    if is_own(splits, trained_on):
+        splits = data_setup.load_splits(data, **asdict(trained_on.rule))
+    selection = select(splits, trained_on, settings.split)
+    dataset = selection.images.relabel(names).with_transform(loaded.transform)
     labels = torch.tensor(dataset.targets)
+    print("\n".join([f"Images: {selection.sentence}", *splits.notes]))
 
     # 3 the model runs over them once, in the precision that its head was trained in
     logits = features.logits(loaded.model, dataset, device=device, precision=loaded.precision)
@@ -79,11 +85,13 @@ def run(settings: Settings) -> Path:
         "model": loaded.model_name,
         "data": splits.name,
         "split": settings.split,
+        "images": selection.sentence,
         "n": len(labels),
         "class_names": names,
         "positive": positive,
     }
     content |= metrics.report(logits, labels, names, positive=positive, seed=settings.seed)
+    content |= seen_and_unseen(selection, logits, labels)
     if against:
         theirs = features.logits(
             against.model, dataset.with_transform(against.transform), device=device, precision=against.precision
@@ -97,15 +105,16 @@ def run(settings: Settings) -> Path:
 
     # 5 the report
     subject = Subject(
-        file,
-        loaded.model,
-        loaded.model_name,
-        loaded.transform,
-        dataset,
-        splits.name,
-        splits.origin,
-        settings.split,
-        positive,
+        checkpoint=file,
+        model=loaded.model,
+        model_name=loaded.model_name,
+        transform=loaded.transform,
+        dataset=dataset,
+        data=splits.name,
+        origin=splits.origin,
+        split=settings.split,
+        images=selection.sentence,
+        positive=positive,
     )
     report = Report(subject, content, logits, labels)
     output = settings.output or file.parent / "evaluation"
@@ -118,14 +127,14 @@ def run(settings: Settings) -> Path:
 def _parser() -> cli.ArgumentParser:
     parser = cli.ArgumentParser(prog="evaluate.py", description="Measure a trained classifier on labelled images.")
     add, default = parser.add_argument, Settings()
-    add("--data", help="as for train.py. None: the photos, or the sample where they cannot be had")
+    add("--data", help="as for train.py. None: the data that the checkpoint's run had")
     add("--checkpoint", type=Path, metavar="FILE", help="a run's model.safetensors; None: the newest")
-    add("--split", choices=SPLITS, default=default.split, help="which images")
+    add("--split", choices=SPLITS, default=default.split, help="which images; test: of its own data those of the run")
     add("--positive", metavar="CLASS", help="of two classes the one that is looked for, such as the disease")
     add("--against", type=Path, metavar="FILE", help="another checkpoint, compared on the same images")
     add("--weights", type=Path, metavar="FILE", help="the backbone's weights, where they are a local file")
     add("--device", default=default.device, help="auto, cpu, cuda, cuda:1 or mps")
-    add("--seed", type=cli.seed, default=default.seed, help="of the split, as in training, and of the bootstrap")
+    add("--seed", type=cli.seed, default=default.seed, help="of the bootstrap, and of other data's split")
     add("--output", type=Path, metavar="DIR", help="folder to write. None: evaluation/ beside the checkpoint")
     return parser
 

@@ -75,8 +75,14 @@ def _parser() -> cli.ArgumentParser:
     add("--nodes", type=cli.positive_int, help="computers, each started by torchrun or SLURM")
     add("--device", help="auto, cpu, cuda, cuda:1 or mps")
     add("--precision", choices=("auto", "fp32", "bf16", "fp16"), help="auto: bf16 where the device is built for it")
-    add("--resume", type=Path, metavar="DIR", help="go on with the run in this folder; it has its settings")
+    add(
+        "--resume",
+        type=Path,
+        metavar="DIR",
+        help="go on with the run in this folder; --data names where its images are now",
+    )
     add("--seed", type=cli.seed, help="of the split, the head, the order and the augmentation")
+    add("--group-by", metavar="PATTERN", help="split by group, as for train.py. None: by image")
     add("--output", type=Path, metavar="DIR", help="folder to write. None: a new one under runs/")
     return parser
 
@@ -85,6 +91,7 @@ def _main(arguments: Sequence[str] | None = None) -> None:
     settings = settings_of(vars(_parser().parse_args(arguments)))
     from going_modular.fine_tuning import launch
 
+    launch.check_variables()
     launch.mute_all_but_first()
     run(settings)
 

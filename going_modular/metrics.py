@@ -18,7 +18,8 @@ scikit-learn's where it has the metric:
 - AUC and average precision of a class are those of its probability against all other classes.
 - Expected calibration error: 15 bins of equal width over the top probability (Guo et al., 2017).
 - Intervals are for 95%: Wilson's for proportions; for the rest, percentiles of bootstrap resamples, those left out in
-  which the metric is undefined. `uncertainty.bootstrap_interval` says how the calibration error's differs.
+  which the metric is undefined. `uncertainty.bootstrap_interval` says how the calibration error's differs. AUC and
+  average precision of many classes and samples have fewer resamples than were asked for: see `resample_scores`.
 """
 
 from collections import Counter
@@ -49,7 +50,7 @@ from going_modular.evaluation.uncertainty import (
 
 TOP_K = (2, 3, 5)
 NO_WIDTH = 1e-9  # relative: what rounding leaves of an interval of equal values
-NAMED = 3  # metrics in a warning; it counts the others
+NAMED, CLASSES = 3, 10  # metrics and classes in a warning; it counts the others
 
 
 def evaluate(logits: torch.Tensor, labels: Sequence[int] | torch.Tensor) -> dict[str, object]:
@@ -223,21 +224,26 @@ def _undefined(matrix: np.ndarray, class_names: Sequence[str]) -> Iterator[str]:
     alone = [repr(name) for name, count in zip(class_names, true, strict=True) if count == matrix.sum()]
     if absent:
         what = "sensitivity, AUC and average precision (F1, too, if never predicted) are undefined there"
-        yield f"No sample of {', '.join(absent)}: {what}, and averages leave them out"
+        yield f"No sample of {_first(absent)}: {what}, and averages leave them out"
     if unpredicted:
-        yield f"Never predicted: {', '.join(unpredicted)}; precision is undefined there, and averages leave it out"
+        yield f"Never predicted: {_first(unpredicted)}; precision is undefined there, and averages leave it out"
     if alone:
         yield f"Every sample is of {alone[0]}: its specificity and AUC are undefined"
     if (true > 0).sum() == 1 or (predicted > 0).sum() == 1:
         yield "Matthews correlation is undefined, and taken as 0: all samples, or all predictions, are of one class"
 
 
+def _first(names: Sequence[str], most: int = CLASSES) -> str:
+    """Return names in a row, the first of them where they are many."""
+    others = f" and {len(names) - most} others" if len(names) > most else ""
+    return ", ".join(names[:most]) + others
+
+
 def _without_width(measures: dict) -> Iterator[str]:
     """Yield a line that names the intervals that say less than they seem to."""
     names = [name for name, (low, high) in _intervals(measures) if high - low <= NO_WIDTH * max(abs(low), abs(high))]
     if names:
-        others = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
-        what = f"{', '.join(names[:NAMED])}{others}"
+        what = _first(names, NAMED)
         yield f"Every resample gives the same {what}: an interval without width understates the uncertainty"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -15,6 +16,9 @@ from going_modular.common.fonts import display_width, drawable, fonts_for
 CURVES_SIZE = (10, 4)  # inches
 SQUARE = 256  # pixels a side of an image in a grid
 RIGHT, WRONG = "#1b7f4b", "#b3261e"  # told apart by the colour-blind, too: the title says which
+CELL, CELLS = 0.7, 16  # inches: a side of a confusion matrix's cell, and of all of them, at most
+COUNTED = 30  # classes; of more, the cells are too small for their counts
+NAMED = 80  # classes; of more, their names would overlap
 
 
 def loss_curves(results: dict[str, list[float]]) -> Figure:
@@ -30,11 +34,13 @@ def loss_curves(results: dict[str, list[float]]) -> Figure:
 
 
 def plot_loss_curves(results: dict[str, list[float]]) -> None:
-    """Draw `loss_curves` and show them, in a notebook or a window."""
+    """Draw `loss_curves` as pyplot's current figure; a notebook shows it at the end of the cell.
+
+    Elsewhere `plt.show()` shows it; `plt.savefig` and `plt.title` have it, too.
+    """
     from matplotlib import pyplot as plt
 
     _draw_loss_curves(plt.figure(figsize=CURVES_SIZE, layout="constrained"), results)
-    plt.show()
 
 
 def prediction_grid(
@@ -77,43 +83,59 @@ def prediction_grid(
 def confusion_matrix(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
     """Draw a confusion matrix: counts, each row (a true class) shaded by its shares.
 
+    However many classes there are, the figure is 20 inches wide at most: of more than 30 classes only the shares are
+    drawn, and of more than 80 every second is named, or every third, and so on.
+
     Args:
         matrix: C rows of C counts, rows the true classes, columns the predicted ones.
         class_names: C names.
     """
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shown = drawable(class_names)
-    labels = [shown[name] for name in class_names]
-    side = 1 + 0.09 * max(map(display_width, labels)) + 0.7 * len(labels)
+    step = -(-len(class_names) // NAMED)
+    shown = drawable(class_names[::step])
+    labels = [shown[name] for name in class_names[::step]]
+    side = 1 + 0.09 * max(map(display_width, labels)) + min(CELL * len(counts), CELLS)
     with mpl.rc_context({"font.family": fonts_for(labels)}):
         figure = Figure(figsize=(side + 0.6, side), layout="constrained")
         axes = figure.subplots()
         picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=colour)
-        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
-        axes.set_yticks(range(len(labels)), labels, parse_math=False)
-        axes.set(xlabel="predicted", ylabel="true")
+        if len(counts) <= COUNTED:
+            _write_counts(axes, counts, shares)
+        ticks = range(0, len(counts), step)
+        axes.set_xticks(ticks, labels, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+        axes.set_yticks(ticks, labels, parse_math=False)
+        left_out = f" (one class in {step} is named)" if step > 1 else ""
+        axes.set(xlabel=f"predicted{left_out}", ylabel=f"true{left_out}")
         figure.colorbar(picture, label="share of the true class", shrink=0.8)
     return figure
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all.
+    """Write a figure in the format that the file's extension names, PNG without one, whole or not at all.
 
     Raises:
+        ValueError: matplotlib has no such format.
         InputError: the file cannot be written.
     """
-    files.write_bytes(path, png(figure))
+    files.write_bytes(path, _encode(figure, path.suffix[1:].lower() or "png"))
 
 
 def png(figure: Figure) -> bytes:
     """Return a figure as the bytes of a PNG file, 120 dots an inch."""
+    return _encode(figure, "png")
+
+
+def _encode(figure: Figure, kind: str) -> bytes:
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    figure.savefig(buffer, format=kind, dpi=120)
     return buffer.getvalue()
+
+
+def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour)
 
 
 def _draw_loss_curves(figure: Figure, results: dict[str, list[float]]) -> None:

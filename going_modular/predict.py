@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from going_modular.data.provenance import Provenance
     from going_modular.saving.checkpoint import Checkpoint
 
 MAX_PLOTTED = 64  # images in one figure
+PLOTTED = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")  # formats of that figure; without an extension PNG
 MANY = 100  # images; more get a progress bar
 REJECTED = "(rejected)"  # in place of a class name
 
@@ -42,7 +45,7 @@ def predict(image: "str | Path | Image.Image", loaded: "Checkpoint") -> Predicti
     """Predict the class of one image.
 
     Args:
-        image: a path, or an RGB PIL image.
+        image: a path, or a PIL image of any mode, turned and converted as its file would be.
         loaded: what `checkpoint.load` returns.
 
     Raises:
@@ -55,7 +58,7 @@ def predict_all(images: "Sequence[str | Path | Image.Image]", loaded: "Checkpoin
     """Predict the class of images, in the precision that the head was trained in.
 
     Args:
-        images: paths, or RGB PIL images.
+        images: paths, or PIL images of any mode.
         loaded: what `checkpoint.load` returns.
 
     Raises:
@@ -74,8 +77,12 @@ def pred_and_plot_image(
     image_size: tuple[int, int] = (224, 224),
     transform: Callable | None = None,
     device: "torch.device | str | None" = None,
+    *,
+    trained_on: "Provenance | None" = None,
 ) -> None:
-    """Predict the class of an image file, draw the image with the answer, and show it.
+    """Predict the class of an image file and draw the image with the answer, as pyplot's current figure.
+
+    A notebook shows it at the end of the cell; elsewhere `plt.show()` does. `plt.savefig` and `plt.title` have it, too.
 
     Args:
         model: maps images (1, 3, H, W) to logits (1, C).
@@ -85,20 +92,24 @@ def pred_and_plot_image(
         transform: maps a PIL image to a tensor (3, H, W); by default it resizes to `image_size` and normalises with
             ImageNet's mean and standard deviation.
         device: where to compute; by default where the model is.
+        trained_on: what `checkpoint.load` says of the model's training; the title then says of an image that it was
+            seen there.
 
     Raises:
-        InputError: the image cannot be opened.
+        InputError: the image cannot be opened, or the model has more or fewer outputs than there are names.
     """
     import torch
     from matplotlib import pyplot as plt
 
     from going_modular.common.fonts import drawable, fonts_for
+    from going_modular.data import provenance
     from going_modular.data.images import open_image
 
     image = open_image(image_path)
     if transform is None:
         transform = _imagenet_transform(image_size)
-    device = device if device is not None else next(model.parameters()).device
+    if device is None:
+        device = next((tensor.device for tensor in chain(model.parameters(), model.buffers())), "cpu")
     model.to(device).eval()
     with torch.inference_mode():
         logits = model(transform(image).unsqueeze(0).to(device))  # (1, 3, H, W) -> (1, C)
@@ -108,9 +119,10 @@ def pred_and_plot_image(
     with plt.rc_context({"font.family": fonts_for([shown])}):
         plt.figure()
         plt.imshow(image)
-        plt.title(f"Pred: {shown} | Prob: {prediction.probability:.3f}", parse_math=False)
+        seen = trained_on is not None and trained_on.has_seen(provenance.digest([image_path]))[0]
+        title = f"Pred: {shown} | Prob: {prediction.probability:.3f}" + (" | seen in training" if seen else "")
+        plt.title(title, parse_math=False)
         plt.axis("off")
-        plt.show()
 
 
 class _Unlabelled:
@@ -124,10 +136,11 @@ class _Unlabelled:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple:
-        from going_modular.data.images import open_image
+        from going_modular.data import images
 
         image = self.images[index]
-        return self.transform(open_image(image) if isinstance(image, str | Path) else image.convert("RGB")), 0
+        read = images.open_image if isinstance(image, str | Path) else images.upright_rgb
+        return self.transform(read(image)), 0
 
 
 def _predict_readable(
@@ -161,12 +174,18 @@ def _imagenet_transform(image_size: tuple[int, int]) -> Callable:
 
 
 def _prediction(row: Sequence[float], class_names: Sequence[str]) -> Prediction:
+    if len(class_names) != len(row):
+        raise InputError(f"{len(class_names)} class_names for a model with {len(row)} outputs; give one name an output")
     best = max(range(len(row)), key=row.__getitem__)
     return Prediction(class_names[best], row[best], dict(zip(class_names, row, strict=True)))
 
 
 def _parser() -> cli.ArgumentParser:
-    parser = cli.ArgumentParser(prog="predict.py", description="Predict the class of images.")
+    parser = cli.ArgumentParser(
+        prog="predict.py",
+        description="Predict the class of images: a line each, path, class and probability with tabs between. A tab or "
+        "another control character in a name is printed as \\t and the like; --json has the name as it is.",
+    )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, or folders of them")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="a run's model.safetensors; None: the newest")
     parser.add_argument(
@@ -180,22 +199,28 @@ def _parser() -> cli.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--json", action="store_true", help="print one JSON list with the probability of every class")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help=f"draw the first {MAX_PLOTTED} images into this PNG")
+    drawn = f"draw the first {MAX_PLOTTED} images into this file, one of {', '.join(PLOTTED)}"
+    parser.add_argument("--plot", type=Path, metavar="FILE", help=drawn)
     return parser
 
 
 def _find_images(paths: Sequence[Path]) -> list[Path]:
     """Return image files: those named, and those in the folders named, at any depth."""
-    from going_modular.data.images import is_visible_in
+    from going_modular.data.walk import count_extensions, notes, walk
 
-    files: list[Path] = []
+    files, folders = [], []
     for path in paths:
         if not path.is_dir():
             files.append(path)
-        elif inside := sorted(file for file in path.rglob("*") if is_visible_in(path, file) and file.is_file()):
-            files += inside
-        else:
-            raise InputError(f"Folder {str(path)!r} has no images; name a folder or files that are images")
+            continue
+        [found] = walk(path)
+        if not found.images:
+            unread = f" ({count_extensions(found.unread)} cannot be read)" if found.unread else ""
+            raise InputError(f"Folder {str(path)!r} has no images{unread}; name a folder or files that are images")
+        files += sorted(found.images)
+        folders.append(found)
+    for note in notes(folders):
+        print(note, file=sys.stderr)  # standard output is for predictions
     return files
 
 
@@ -208,6 +233,8 @@ def _main(arguments: Sequence[str] | None = None) -> None:
     if options.plot:
         if options.plot.is_dir():
             raise InputError(f"--plot {str(options.plot)!r} is a folder; name a PNG file")
+        if options.plot.suffix.lower() not in ("", *PLOTTED):
+            raise InputError(f"--plot {str(options.plot)!r}: name a file that ends in one of {', '.join(PLOTTED)}")
         check_writable(options.plot.parent)
     from going_modular.common.device import choose_device
     from going_modular.saving import checkpoint, run_folder
@@ -219,22 +246,28 @@ def _main(arguments: Sequence[str] | None = None) -> None:
     if options.reject_below is not None:
         predictions = [replace(p, label=REJECTED) if p.probability < options.reject_below else p for p in predictions]
 
-    _print(paths, predictions, as_json=options.json)
+    _print(paths, predictions, loaded, as_json=options.json)
     if options.plot and paths:
         _plot(paths[:MAX_PLOTTED], predictions, options.plot)
     if problems:
         raise InputError("; ".join(problems.values()))
 
 
-def _print(paths: Sequence[Path], predictions: Sequence[Prediction], *, as_json: bool) -> None:
+def _print(paths: Sequence[Path], predictions: Sequence[Prediction], loaded: "Checkpoint", *, as_json: bool) -> None:
     if as_json:
+        from going_modular.data import provenance
+
+        known = loaded.trained_on
+        seen = known.has_seen(provenance.digest(paths)).tolist() if known else [None] * len(paths)
         rows = [{"path": str(path), **asdict(p)} for path, p in zip(paths, predictions, strict=True)]
-        for row in rows:
+        for row, was_seen in zip(rows, seen, strict=True):
             row["label"] = None if row["label"] == REJECTED else row["label"]
+            row["seen_in_training"] = was_seen  # None: the checkpoint is an older one, and does not say
         print(json.dumps(rows, ensure_ascii=False, indent=2))
         return
     for path, prediction in zip(paths, predictions, strict=True):
-        print(f"{path}\t{prediction.label}\t{prediction.probability:.3f}")
+        fields = (cli.printable(str(path)), cli.printable(prediction.label), f"{prediction.probability:.3f}")
+        print(*fields, sep="\t")
 
 
 def _plot(paths: Sequence[Path], predictions: Sequence[Prediction], file: Path) -> None:

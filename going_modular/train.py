@@ -26,6 +26,7 @@ class Settings:
     batch_size: int = 32
     lr: float = 1e-3
     seed: int = DEFAULT_SEED
+    group_by: str | None = None  # None: every image for itself
     device: str = "auto"
     precision: str = "auto"
     augment: bool = False
@@ -46,22 +47,23 @@ def run(settings: Settings) -> Path:
 
     from going_modular import data_setup, engine, features, metrics, model_builder
     from going_modular.common.device import choose_device, resolve_precision
-    from going_modular.common.files import check_writable
-    from going_modular.data import images
+    from going_modular.data import images, provenance
     from going_modular.models import pretrained
     from going_modular.saving import run_folder
 
     # what cannot be used is told before anything is downloaded
     clock = run_folder.Clock()
-    check_writable(settings.output or run_folder.RUNS)
+    run_folder.check_output(settings.output)
     device = choose_device(settings.device)
     precision = resolve_precision(settings.precision, device)
     if settings.model is not None:
         pretrained.entry(settings.model, settings.weights)
 
     # 1 data
-    splits = data_setup.load_splits(settings.data, seed=settings.seed)
+    splits = data_setup.load_splits(settings.data, seed=settings.seed, group_by=settings.group_by)
     print(f"Data: {splits.name}, {splits.origin}; {len(splits.train)} training and {len(splits.test)} test images")
+    for note in splits.notes:
+        print(note)
     clock.lap("data")
 
     # 2 model: a frozen, pretrained backbone and a new head
@@ -97,6 +99,7 @@ def run(settings: Settings) -> Path:
         settings.weights,
         precision,
         splits,
+        provenance.record(splits),
         settings={field: getattr(settings, field) for field in ("batch_size", "lr", "augment", "seed")}
         | {"device": device, "precision": precision},
         hyperparameters=asdict(settings) | {"model": name, "device": device, "precision": precision},
@@ -153,6 +156,12 @@ def _parser() -> cli.ArgumentParser:
     add("--batch-size", type=cli.positive_int, default=default.batch_size, help="images an update")
     add("--lr", type=cli.positive_float, default=default.lr, help="Adam's learning rate")
     add("--seed", type=cli.seed, default=default.seed, help="of the head, the shuffling and the 80/20 split")
+    add(
+        "--group-by",
+        metavar="PATTERN",
+        help="split class folders by group: a regular expression on the file's name whose first group names the "
+        "patient, table or scene. None: by image",
+    )
     add("--device", default=default.device, help="auto, cpu, cuda, cuda:1 or mps")
     add(
         "--precision",

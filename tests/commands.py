@@ -1,4 +1,4 @@
-"""What the tests of the commands share: run one as a process, or in this process, which starts quicker."""
+"""What the tests of the commands share: images to read, and a command as a process or, quicker, in this process."""
 
 import os
 import re
@@ -23,6 +23,33 @@ COMMANDS = {
 }
 LITE0 = ("--model", "efficientnet_lite0")
 HANGS = 120  # seconds; a limit for what should end, no measurement
+
+
+def isolation(folder: Path) -> dict[str, str]:
+    """Return the environment that keeps a test off the network and out of the user's cache folders."""
+    return {
+        "GOING_MODULAR_OFFLINE": "1",
+        "GOING_MODULAR_CACHE": str(folder / "cache"),
+        "TORCH_HOME": str(folder / "torch"),
+        "MPLBACKEND": "agg",
+    }
+
+
+def write_image(folder: Path, name: str, *, size: tuple[int, int] = (80, 64), seed: int = 0) -> Path:
+    """Write an image of noise and return its path."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    return path
+
+
+def write_classes(folder: Path, name: str, class_names: tuple[str, ...] = ("cat", "dog"), *, images: int = 6) -> Path:
+    """Write a folder of class folders and return it."""
+    for label, class_name in enumerate(class_names):
+        for i in range(images):
+            write_image(folder, f"{name}/{class_name}/{i}.png", seed=1000 * label + i)
+    return folder / name
 
 
 def line(script: str | Path, arguments: Sequence[object]) -> list[str]:

@@ -1,18 +1,34 @@
-"""What tests share: no network, a cache of their own, images to train on."""
+"""What tests share: no network, a cache of their own, images to train on.
+
+Every test is quick, and `python -m pytest -m quick` runs it, unless it or its file is marked `pytest.mark.slow`. Mark
+what takes more than a second or starts processes.
+"""
 
 import http.server
 import os
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from commands import isolation, write_classes, write_image
 
 from going_modular.data import download
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Tests run side by side: torch has one thread in each process, those that tests start included. Where a notebook sets
+# more, they sleep while they wait for one another: threads that spin on shared cores take many times as long. Torch
+# reads both when it is imported, which nothing above does.
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects what `-m quick` asks for
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if not item.get_closest_marker("slow"):
+            item.add_marker("quick")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -28,38 +44,20 @@ def interruptible():
 @pytest.fixture(autouse=True)
 def isolated(tmp_path_factory, monkeypatch):
     """Keep every test off the network and out of the user's cache folders."""
-    folder = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("GOING_MODULAR_OFFLINE", "1")
-    monkeypatch.setenv("GOING_MODULAR_CACHE", str(folder / "cache"))
-    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
-    monkeypatch.setenv("MPLBACKEND", "agg")
+    for name, value in isolation(tmp_path_factory.mktemp("home")).items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
 def make_image(tmp_path):
     """Return a function that writes an image of noise and returns its path."""
-
-    def make(name: str, *, size: tuple[int, int] = (80, 64), seed: int = 0) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-        Image.fromarray(noise).save(path)
-        return path
-
-    return make
+    return partial(write_image, tmp_path)
 
 
 @pytest.fixture
-def make_classes(make_image, tmp_path):
+def make_classes(tmp_path):
     """Return a function that writes a folder of class folders and returns it."""
-
-    def make(folder: str, class_names: tuple[str, ...] = ("cat", "dog"), *, images: int = 6) -> Path:
-        for label, class_name in enumerate(class_names):
-            for i in range(images):
-                make_image(f"{folder}/{class_name}/{i}.png", seed=1000 * label + i)
-        return tmp_path / folder
-
-    return make
+    return partial(write_classes, tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -240,6 +240,7 @@ def test_output_that_cannot_be_written(make_classes, head, refused, tmp_path):
     assert "is a folder" in refused("predict.py", photo, "--checkpoint", head, "--plot", data)
 
 
+@pytest.mark.slow
 def test_a_process_that_refuses_exits_with_2_and_one_line(make_classes, tmp_path):
     data = make_classes("data")
     shutil.copy(__file__, data / "cat" / "text.jpg")

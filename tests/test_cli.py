@@ -15,6 +15,7 @@ from going_modular.common import cli
 from going_modular.saving import checkpoint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["train.py", "predict.py", "fine_tune.py", "evaluate.py"])
 def test_help_comes_without_torch(script, tmp_path):
     code = (
@@ -44,6 +45,7 @@ def test_help_comes_without_torch(script, tmp_path):
             assert default in finished.stdout
 
 
+@pytest.mark.slow
 def test_two_equal_runs_at_once_write_equal_models_into_folders_of_their_own(make_classes, tmp_path):
     arguments = ("train.py", "--data", make_classes("data"), *LITE0, "--epochs", 2)
     both = [start(*arguments, cwd=tmp_path) for _ in range(2)]
@@ -54,6 +56,7 @@ def test_two_equal_runs_at_once_write_equal_models_into_folders_of_their_own(mak
     assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_training_keeps_the_finished_epochs(make_classes, tmp_path):
     data = make_classes("data")
     with start("train.py", "--data", data, *LITE0, "--epochs", 1_000_000, cwd=tmp_path) as process:
@@ -79,6 +82,7 @@ def test_ctrl_c_while_training_keeps_the_finished_epochs(make_classes, tmp_path)
     assert loaded.metrics == {"interrupted": True}
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_features_ends_and_keeps_what_is_done(tmp_path):
     with start("train.py", "--data", "sample", *LITE0, cwd=tmp_path) as process:
         seen = ""

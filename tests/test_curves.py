@@ -50,6 +50,7 @@ def test_roc_curves_equal_scikit_learns(data):
     assert (macro is None) == (not found)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(classified())
 def test_the_macro_curve_has_the_area_of_the_report(data):
@@ -119,6 +120,7 @@ def test_reliability_equals_scikit_learns(data):
         assert count == ((confidence > low) & (confidence <= high)).sum()
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(classified())
 def test_the_calibration_error_is_the_reliability_diagrams(data):

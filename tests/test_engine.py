@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from going_modular import engine
 from going_modular.common.errors import InputError
+from going_modular.common.seeds import DEFAULT_SEED
 
 SAMPLES = 225  # in batches of 32 the last one holds a single sample
 
@@ -182,6 +183,14 @@ def test_one_seed_fixes_every_generator_in_every_worker(num_workers):
     first = draw(5)
     assert torch.equal(first, draw(5))
     assert not torch.equal(first, draw(6))
+
+
+def test_the_seed_is_42_unless_another_is_named():
+    engine.set_seeds()
+    first = torch.rand(3)
+    engine.set_seeds(DEFAULT_SEED)
+    assert torch.equal(torch.rand(3), first)
+    assert DEFAULT_SEED == 42
 
 
 def test_the_learning_rate_rises_along_a_line_and_falls_along_a_cosine_a_step_a_batch():

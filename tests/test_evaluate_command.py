@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import LITE0, assert_drawn, refusal, succeed
+from commands import LITE0, assert_drawn, isolation, refusal, succeed, write_classes
 from PIL import Image
 
 from going_modular import model_builder
@@ -30,10 +30,22 @@ def data(make_classes) -> Path:
     return make_classes("data", images=15)
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """Return the folder of one run of train.py on images like those of `data`."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in isolation(folder).items():
+            patch.setenv(name, value)
+        data = write_classes(folder, "data", images=15)
+        succeed("train.py", "--data", data, *LITE0, "--epochs", 2, "--output", folder / "run")
+    return folder / "run"
+
+
 @pytest.fixture
-def trained(data) -> Path:
-    succeed("train.py", "--data", data, *LITE0, "--epochs", 2, "--output", "runs/run")
-    return Path("runs/run/model.safetensors")
+def trained(run, inside) -> Path:
+    """Return the checkpoint in a copy of the run, beside which a test may write."""
+    return Path(shutil.copytree(run, "runs/run")) / "model.safetensors"
 
 
 def report(folder: str = "runs/run/evaluation") -> dict:
@@ -56,6 +68,7 @@ def test_the_accuracy_is_that_of_training(trained, data, capsys):
         assert entries.keys() >= {"precision", "sensitivity", "specificity", "f1"}
 
 
+@pytest.mark.slow
 def test_on_real_photos_the_accuracy_is_that_of_training(photos):
     succeed("train.py", "--data", photos, *LITE0, "--output", "runs/run", "--seed", 0)
     succeed(COMMAND, "--data", photos)
@@ -64,6 +77,7 @@ def test_on_real_photos_the_accuracy_is_that_of_training(photos):
     assert measured["confusion_matrix"] == metrics["confusion_matrix"]
 
 
+@pytest.mark.slow
 def test_figures_stand_beside_the_report_and_in_it(trained, data):
     succeed(COMMAND, "--data", data, "--output", "there")
     made = {path.stem for path in Path("there").glob("*.png")}
@@ -76,6 +90,7 @@ def test_figures_stand_beside_the_report_and_in_it(trained, data):
     assert not re.findall(r'(?:src|href)="(?!data:)', page), "the page asks for something from elsewhere"
 
 
+@pytest.mark.slow
 def test_a_positive_class_reads_as_a_physician_expects(trained, data):
     succeed(COMMAND, "--data", data, "--positive", "dog")
     measured = report()
@@ -88,6 +103,7 @@ def test_a_positive_class_reads_as_a_physician_expects(trained, data):
     assert "Sensitivity" in page
 
 
+@pytest.mark.slow
 def test_two_checkpoints_are_compared_on_the_same_images(trained, data, capsys):
     succeed("train.py", "--data", data, *LITE0, "--epochs", 1, "--seed", 9, "--output", "other")
     succeed(COMMAND, "--data", data, "--checkpoint", trained, "--against", "other/model.safetensors")
@@ -99,12 +115,14 @@ def test_two_checkpoints_are_compared_on_the_same_images(trained, data, capsys):
     assert (report()["against"]["only_a_right"], report()["against"]["p_value"]) == (0, 1.0)
 
 
+@pytest.mark.slow
 def test_the_training_images_can_be_measured_too(trained, data):
     succeed(COMMAND, "--data", data, "--split", "train")
     assert report()["n"] == 24
     assert "The model learned from these images" in Path("runs/run/evaluation/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_images_in_both_splits_are_named(make_classes, capsys):
     for name in ("train", "test"):
         make_classes(f"data/{name}", images=4)
@@ -132,6 +150,7 @@ def test_labels_follow_the_models_order_of_classes(data):
     assert dataset.classes == ["cat", "dog"]
 
 
+@pytest.mark.slow
 def test_a_class_without_images_is_a_warning_and_no_crash(data, capsys):
     model, _ = model_builder.create_model("efficientnet_lite0", 3)
     names = ["bird", "cat", "dog"]
@@ -156,6 +175,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(trained, data, make_classes,
     assert message in refusal(capsys, COMMAND, *given)
 
 
+@pytest.mark.slow
 def test_rejecting_gives_no_class_to_what_is_unsure(trained, data, capsys):
     capsys.readouterr()
     succeed("predict.py", data, "--json")

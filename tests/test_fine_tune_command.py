@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from commands import HANGS, LITE0, assert_drawn, call, messages, refusal, run, start, succeed
+from commands import HANGS, LITE0, assert_drawn, call, messages, refusal, start, succeed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from going_modular import data_setup, features, fine_tune, metrics, model_builder
+from going_modular.fine_tuning import run as story
 from going_modular.fine_tuning import stages
 from going_modular.fine_tuning.callbacks import EpochLines, TensorBoard
 from going_modular.fine_tuning.job import _load, prepare
@@ -51,6 +52,7 @@ def last(folder: str | Path, stage: str) -> dict:
     return torch.load(Path(folder) / "checkpoints" / stage / "last.ckpt", weights_only=True)
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_train_writes_and_more(data, capsys):
     arguments = ("--config", config(head_epochs=3), "--data", data, *LITE0, "--epochs", 2, "--output", "run")
     succeed(COMMAND, *arguments)
@@ -91,8 +93,10 @@ def test_the_head_alone_leaves_the_backbone_and_writes_a_small_file(data):
     succeed(COMMAND, "--data", data, *LITE0, "--recipe", "head", "--epochs", 2, "--batch-size", 6, "--output", "run")
     assert (Path("run") / "model.safetensors").stat().st_size < 50_000
     assert summary("run")["earlier_stages"] == {}
+    assert {path.name for path in Path("run").iterdir()} == set(story.FILES) == FILES
 
 
+@pytest.mark.slow
 def test_the_test_images_are_those_of_train(data):
     succeed(COMMAND, "--data", data, *LITE0, "--recipe", "head", "--epochs", 1, "--batch-size", 6, "--output", "a")
     succeed("train.py", "--data", data, *LITE0, "--epochs", 1, "--output", "b", "--precision", "fp32")
@@ -101,6 +105,7 @@ def test_the_test_images_are_those_of_train(data):
     assert test[0].samples == test[1].samples
 
 
+@pytest.mark.slow
 def test_early_stopping_tests_the_best_weights_not_the_last(data):
     # noise cannot be learned: at this learning rate the validation loss soon rises
     succeed(COMMAND, "--config", config(head_lr=0.05, schedule="constant"), "--data", data, *LITE0, "--recipe", "head",
@@ -127,6 +132,7 @@ def test_early_stopping_tests_the_best_weights_not_the_last(data):
     assert (Path("run") / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_augmentation_reaches_the_training_images_alone(data):
     for augment in ("crop", "randaugment", "none"):
         settings = Settings(
@@ -183,16 +189,19 @@ def state(checkpoint: dict) -> dict:
     return {key: checkpoint[key] for key in (*keys, *optional) if key in checkpoint or key in keys} | stopping
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [
     {"recipe": "head-then-all", "head_epochs": 2, "epochs": 3},
     EVERYTHING,
 ], ids=["head-then-all", "everything"])  # fmt: skip
-def test_killed_and_resumed_equals_uninterrupted(data, settings):
-    """SIGKILL comes at moments of every kind: while images are read, within epochs, after checkpoints."""
+def test_killed_and_resumed_equals_uninterrupted(data, capsys, settings):
+    """SIGKILL comes at moments of every kind: while images are read, within epochs, after checkpoints.
+
+    Only what is killed is a process of its own.
+    """
     stages = ("head", "all") if "then" in settings["recipe"] else ("all",)
     arguments = ("--config", config(**settings), "--data", data, *LITE0)
-    finished = run(COMMAND, *arguments, "--output", "whole", cwd=Path.cwd())
-    assert finished.returncode == 0, finished.stderr
+    succeed(COMMAND, *arguments, "--output", "whole")
 
     moments = [r"Data: ", *([r"head, epoch 1/2 \|"] if "head" in stages else []),
                r"all, epoch 1/3: +[3-9]\d%", r"all, epoch 1/3 \|", r"all, epoch 3/3: +\d"]  # fmt: skip
@@ -206,15 +215,16 @@ def test_killed_and_resumed_equals_uninterrupted(data, settings):
             process.communicate(timeout=HANGS)
         assert re.search(moment, seen), f"ended before {moment}: {seen}"
         arguments = ("--resume", "killed")
-    resumed = run(COMMAND, *arguments, cwd=Path.cwd())
-    assert resumed.returncode == 0, resumed.stderr
-    assert "epoch 2/3" not in resumed.stdout, "an epoch that was finished is trained again"
+    capsys.readouterr()
+    succeed(COMMAND, *arguments)
+    assert "epoch 2/3" not in capsys.readouterr().out, "an epoch that was finished is trained again"
     same_run("whole", "killed", stages)
 
-    again = run(COMMAND, "--resume", "killed", cwd=Path.cwd())
-    assert "killed is finished; nothing to do" in again.stdout
+    succeed(COMMAND, "--resume", "killed")
+    assert "killed is finished; nothing to do" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_watching_changes_no_result(data, monkeypatch):
     arguments = ("--config", config(recipe="all", epochs=2, mixup=0.2), "--data", data, *LITE0)
     succeed(COMMAND, *arguments, "--output", "watched")
@@ -231,6 +241,7 @@ def test_watching_changes_no_result(data, monkeypatch):
     assert summary("watched")["history"] == summary("unwatched")["history"]
 
 
+@pytest.mark.slow
 def test_tensorboard_has_curves_learning_rates_pictures_and_results(data):
     settings = config(head_epochs=2, epochs=2, batch_size=2)
     succeed(COMMAND, "--config", settings, "--data", data, *LITE0, "--output", "run")
@@ -246,6 +257,7 @@ def test_tensorboard_has_curves_learning_rates_pictures_and_results(data):
     assert "_hparams_/session_start_info" in results.Tags()["tensors"] or results.summary_metadata
 
 
+@pytest.mark.slow
 def test_sigterm_ends_with_143_and_keeps_the_last_finished_epoch(data):
     arguments = ("--config", config(recipe="all", epochs=50), "--data", data, *LITE0, "--output", "run")
     with start(COMMAND, *arguments, cwd=Path.cwd()) as process:
@@ -262,6 +274,7 @@ def test_sigterm_ends_with_143_and_keeps_the_last_finished_epoch(data):
     assert not Path("run/metrics.json").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(data):
     arguments = ("--config", config(recipe="all", epochs=50), "--data", data, *LITE0, "--output", "run")
     with start(COMMAND, *arguments, cwd=Path.cwd()) as process:
@@ -303,6 +316,7 @@ def wait_for(process, text: str) -> None:
     raise AssertionError(process.stderr.read())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(("victim", "signum", "status", "message"), [
     ("worker", signal.SIGKILL, 1, "error: process 1 of 2 was ended by SIGKILL; the finished epochs are kept; go on "
@@ -334,6 +348,7 @@ def test_however_one_of_two_processes_ends_no_orphan_is_left(data, victim, signu
         assert "Traceback" not in stderr
 
 
+@pytest.mark.slow
 def test_torchrun_starts_the_processes(data):
     settings = config(recipe="head-then-all", head_epochs=1, epochs=1)
     script = Path(fine_tune.__file__)
@@ -349,6 +364,7 @@ def test_torchrun_starts_the_processes(data):
     assert summary("run")["devices"] == 2
 
 
+@pytest.mark.slow
 def test_settings_run_again_and_flags_win(data, tmp_path):
     succeed(COMMAND, "--config", config(recipe="head", epochs=2), "--data", "data", *LITE0, "--output", "first")
     os.chdir("first")
@@ -390,6 +406,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(data, capsys, arguments, mes
     assert message in refusal(capsys, COMMAND, *given)
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_run_is_not_written_over(data, capsys):
     arguments = ("--data", data, *LITE0, "--recipe", "head", "--epochs", 1, "--batch-size", 6, "--output", "run")
     succeed(COMMAND, *arguments)
@@ -403,6 +420,7 @@ def test_an_unreadable_image_is_named_before_training(data, capsys):
     assert "3.png" in message
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_the_run(data, capsys):
     assert call(COMMAND, "--config", config(recipe="head", max_grad_norm=None), "--data", data, *LITE0, "--lr", 1e6,
                 "--epochs", 30, "--output", "run") == 2  # fmt: skip

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import HANGS, PACKAGE, assert_drawn, count_colours, messages, run, start
+from commands import HANGS, PACKAGE, assert_drawn, count_colours, isolation, messages, run, start, succeed
 from PIL import Image
 
 from going_modular.common import cli
 from going_modular.data import sources
 from going_modular.saving import run_folder
+
+pytestmark = pytest.mark.slow
 
 SAMPLE = sources.DATA_FOLDER / "sample"
 CLASSES = ["pizza", "steak", "sushi"]
@@ -31,10 +33,7 @@ def first_run(tmp_path_factory):
         clone / "going_modular" / "train.py",
         cwd=cwd,
         PYTHONPATH=str(clone),
-        GOING_MODULAR_OFFLINE="1",
-        GOING_MODULAR_CACHE=str(cwd / "cache"),
-        TORCH_HOME=str(cwd / "torch"),
-        MPLBACKEND="agg",
+        **isolation(cwd),
     )
 
 
@@ -129,24 +128,24 @@ def test_the_figures_show_something(output):
     assert min(count_colours(cell) for cell in cells) > 1000
 
 
-def test_predict_reproduces_the_accuracy_with_the_newest_run(first_run, metrics):
-    cwd, _ = first_run
-    test = SAMPLE / "test"
-    text = run("predict.py", test, cwd=cwd)
-    assert (text.returncode, messages(text.stderr)) == (0, [])
+def test_predict_reproduces_the_accuracy_with_the_newest_run(first_run, metrics, monkeypatch, capsys):
+    monkeypatch.chdir(first_run[0])
+    succeed("predict.py", SAMPLE / "test")
+    captured = capsys.readouterr()
+    assert messages(captured.err) == []
     matrix = np.zeros((3, 3), dtype=int)
-    for line in text.stdout.splitlines():
+    for line in captured.out.splitlines():
         path, label, probability = line.split("\t")
         matrix[CLASSES.index(Path(path).parent.name), CLASSES.index(label)] += 1
         assert 1 / 3 <= float(probability) <= 1
     assert matrix.tolist() == metrics["confusion_matrix"]
 
 
-def test_predict_writes_json(first_run, output, metrics, tmp_path):
+def test_predict_writes_json(output, metrics, tmp_path, monkeypatch, capsys):
     photos = sorted((SAMPLE / "test").rglob("*.jpg"))
-    finished = run("predict.py", *photos, "--json", "--checkpoint", output / "model.safetensors", cwd=tmp_path)
-    assert finished.returncode == 0, finished.stderr
-    rows = json.loads(finished.stdout)
+    monkeypatch.chdir(tmp_path)
+    succeed("predict.py", *photos, "--json", "--checkpoint", output / "model.safetensors")
+    rows = json.loads(capsys.readouterr().out)
     assert [row["path"] for row in rows] == list(map(str, photos))
     for row in rows:
         assert list(row["probabilities"]) == CLASSES

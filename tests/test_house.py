@@ -1,4 +1,7 @@
-"""The house: which part of the package may import which, and no circle anywhere; read from the code, not run."""
+"""The house: which part of the package may import which, no circle anywhere, and quick tests of every module.
+
+All is read from the code, not run.
+"""
 
 import ast
 import subprocess
@@ -26,6 +29,7 @@ MAY_IMPORT = {
     "saving": {"model_builder", "models", "plots", "data"},
 }
 MAY_IMPORT["fine_tuning"] = set(MAY_IMPORT)
+MAY_IMPORT["utils"] = {"engine", "plots"}
 MAY_IMPORT |= {name: set(MAY_IMPORT) for name in (*COMMANDS, "checks")}
 
 
@@ -76,6 +80,36 @@ def circle(folders: list[Path]) -> list[str]:
     return []
 
 
+def is_slow(node: ast.AST) -> bool:
+    """Tell whether a test is marked slow, or a statement marks its whole file."""
+    if isinstance(node, ast.Assign):
+        return "pytestmark" in ast.unparse(node.targets) and "mark.slow" in ast.unparse(node.value)
+    return any("mark.slow" in ast.unparse(mark) for mark in getattr(node, "decorator_list", []))
+
+
+def quick_uses(test_file: Path, known: dict[str, Path]) -> set[str]:
+    """Return the modules that a test file imports by name and uses in what is left of it without its slow tests."""
+    body = ast.parse(test_file.read_text(encoding="utf-8")).body
+    left = [node for node in body if not is_slow(node)]
+    has_tests = any(isinstance(node, ast.FunctionDef) and node.name.startswith("test_") for node in left)
+    if not has_tests or any(isinstance(node, ast.Assign) and is_slow(node) for node in body):
+        return set()
+    used = {node.id for part in left for node in ast.walk(part) if isinstance(node, ast.Name)}
+    found = set()
+    for node in ast.walk(ast.Module(left, [])):
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else []:
+            full = f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name
+            if (alias.asname or alias.name).partition(".")[0] in used:
+                found.add(full if full in known else full.rpartition(".")[0])
+    return found & known.keys()
+
+
+def untouched(package: Path, tests: Path) -> list[str]:
+    """Return the modules that no quick test touches by name; a folder's __init__.py stands for its modules."""
+    known = {name: path for name, path in modules(package).items() if path.name != "__init__.py"}
+    return sorted(known.keys() - {name for path in tests.glob("test_*.py") for name in quick_uses(path, known)})
+
+
 def write(folder: Path, **sources: str) -> Path:
     """Write modules by their dotted names; return the package."""
     for name, source in sources.items():
@@ -114,7 +148,7 @@ def test_a_planted_circle_is_seen(tmp_path):
     assert set(circle([package])) == {"going_modular.data.a", "going_modular.data.b"}
 
 
-def test_the_package_shows_eleven_names_and_its_folders():
+def test_the_package_shows_twelve_names_and_its_folders():
     tracked = subprocess.run(
         ["git", "ls-files", "going_modular"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split()
@@ -132,9 +166,36 @@ def test_the_package_shows_eleven_names_and_its_folders():
             "metrics",
             "plots",
             "vit",
+            "utils",
             *COMMANDS,
         )
     }
     assert {name for name in shown if "." not in name} == {
         "checks", "common", "data", "models", "saving", "evaluation", "fine_tuning"
     }  # fmt: skip
+
+
+def test_the_quick_tests_touch_every_module():
+    assert untouched(ROOT / "going_modular", ROOT / "tests") == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from going_modular import engine\n\ndef test_a():\n    engine.train()",
+        "from going_modular.engine import train as fit\n\ndef test_a():\n    fit()",
+        "import going_modular.engine\n\ndef test_a():\n    going_modular.engine.train()",
+    ],
+)
+def test_a_module_without_quick_tests_is_seen(tmp_path, source):
+    package = write(tmp_path, __init__="", engine="")
+    file = tmp_path / "test_engine.py"
+    for text, found in (
+        (source, []),
+        (source.replace("def", "import pytest\n\n@pytest.mark.slow\ndef"), ["going_modular.engine"]),
+        (f"{source}\npytestmark = [pytest.mark.slow]", ["going_modular.engine"]),
+        (source.rpartition("\n")[0] + "\n    pass", ["going_modular.engine"]),
+        (source.replace("test_a", "helper"), ["going_modular.engine"]),
+    ):
+        file.write_text(text)
+        assert untouched(package, tmp_path) == found, text

@@ -48,6 +48,7 @@ def test_maps_of_another_size_make_another_grid():
     assert model(torch.zeros(1, 3, side, side)).shape == (1, 5)
 
 
+@pytest.mark.slow
 def test_on_cached_maps_it_learns_the_sample_and_a_checkpoint_holds_its_head(tmp_path):
     engine.set_seeds(0)
     model, transform = model_builder.create_model(NAME, num_classes=3)
@@ -72,6 +73,7 @@ def test_on_cached_maps_it_learns_the_sample_and_a_checkpoint_holds_its_head(tmp
     torch.testing.assert_close(torch.tensor(list(found.values())), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_on_real_photos_it_reaches_nine_of_ten(photos):
     splits = data_setup.load_splits(photos)
     model, splits.train.transform = model_builder.create_model(NAME, num_classes=3)

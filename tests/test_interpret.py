@@ -344,6 +344,7 @@ def corner_cnn() -> nn.Module:
     return model
 
 
+@pytest.mark.slow
 def test_grad_cam_finds_the_corner_and_random_weights_do_not(corner_cnn):
     images, labels = cornered(24, 128, 48, torch.Generator().manual_seed(1))
     assert (corner_cnn(images).argmax(dim=1) == labels).float().mean() > 0.9
@@ -368,6 +369,7 @@ def test_grad_cam_finds_the_class_it_is_asked_for(corner_cnn):
         assert in_the_corner(interpret.grad_cam(corner_cnn, images, asked), asked) >= 0.9
 
 
+@pytest.mark.slow
 def test_rollout_finds_the_corner_and_random_weights_do_not():
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)

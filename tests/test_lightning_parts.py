@@ -13,6 +13,7 @@ from torch import nn
 from going_modular import engine, features, metrics
 from going_modular.common.errors import InputError, ProcessDiedError, Terminated
 from going_modular.fine_tuning import launch
+from going_modular.fine_tuning.callbacks import StopOnSigterm
 from going_modular.fine_tuning.lightning_parts import Classifier, Data
 
 
@@ -76,6 +77,7 @@ def test_an_epoch_equals_the_hand_written_loops(folder, run):
     assert measured["val_acc"] == pytest.approx(val_accuracy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_give_the_weights_of_one(folder, run, accumulate):
     [alone] = run(1, clip=0.1)
@@ -116,6 +118,7 @@ def test_what_cannot_be_shared_is_an_error(folder):
         data.setup("fit")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "message", "status"), [
     ("SIGKILL", "process 1 of 2 was ended by SIGKILL", 1),
     ("SIGSEGV", "process 1 of 2 was ended by SIGSEGV", 1),
@@ -127,11 +130,13 @@ def test_a_process_that_dies_ends_the_others(how, message, status):
     assert error.value.status == status
 
 
+@pytest.mark.slow
 def test_a_bug_in_a_process_comes_with_its_traceback():
     with pytest.raises(Exception, match=r"ValueError: a bug"):
         launch.start(ddp_worker.fail, (0, "error"), 2)
 
 
+@pytest.mark.slow
 def test_processes_leave_nothing_in_the_temporary_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(Exception, match=r"ValueError: a bug"):
@@ -175,6 +180,20 @@ def test_label_smoothing_is_left_out_of_the_validation_loss(folder):
     plain = metrics.evaluate(logits, validation.targets)
     assert module.history["val_loss"] == [pytest.approx(plain["loss"], rel=1e-5)]
     assert module.history["val_acc"] == [pytest.approx(plain["accuracy"])]
+
+
+def test_sigterm_ends_training_at_the_next_batch():
+    before = signal.getsignal(signal.SIGTERM)
+    stop = StopOnSigterm()
+    try:
+        stop.on_train_start()
+        stop.on_train_batch_start()
+        signal.raise_signal(signal.SIGTERM)
+        for at_a_batch in (stop.on_train_batch_start, stop.on_validation_batch_start):
+            with pytest.raises(Terminated):
+                at_a_batch()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_sigterm_raises_where_the_main_thread_is_and_then_no_more():

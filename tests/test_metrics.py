@@ -103,6 +103,7 @@ def entries(tree):
             yield from entries(entry)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(classified())
 def test_metrics_of_the_confusion_matrix_equal_scikit_learns(data):
@@ -137,6 +138,7 @@ def test_metrics_of_the_confusion_matrix_equal_scikit_learns(data):
     assert [entry["support"]["value"] for entry in found["per_class"].values()] == [(true == c).sum() for c in classes]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(classified())
 def test_auc_and_average_precision_equal_scikit_learns(data):
@@ -163,6 +165,7 @@ def test_macro_auc_is_scikit_learns_one_vs_rest(classes):
     assert measure(logits, labels)["auc"]["value"] == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(classified())
 def test_losses_equal_scipys_and_scikit_learns(data):
@@ -213,6 +216,7 @@ def test_the_calibration_error_is_that_of_torchmetrics(classes):
     assert measure(logits, labels)["expected_calibration_error"]["value"] == pytest.approx(expected.item(), rel=1e-6)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(classified(classes=st.integers(3, 7)))
 def test_top_k_counts_tied_logits_as_predictions_do(data):
@@ -233,6 +237,7 @@ def test_top_k_equals_scikit_learns():
         assert value == sklearn_metrics.top_k_accuracy_score(labels, logits, k=int(k))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(classified())
 def test_a_report_is_complete_and_every_interval_holds_its_value(data):

@@ -6,7 +6,7 @@ from torch import nn
 from going_modular import engine, features, model_builder
 from going_modular.common.errors import InputError
 from going_modular.data import image_folder
-from going_modular.models import pretrained
+from going_modular.models import pretrained, tiny_vgg
 
 WIDTHS = {
     "efficientnet_b0": 1280,
@@ -128,6 +128,7 @@ def test_create_model_is_ready_to_predict():
 
 @pytest.mark.parametrize(("image_size", "side"), [(64, 13), (32, 5), (224, 53), (16, 1)])
 def test_tiny_vgg(image_size, side):
+    assert model_builder.TinyVGG is tiny_vgg.TinyVGG
     model = model_builder.TinyVGG(3, 10, 3, image_size=image_size)
     assert model(torch.zeros(2, 3, image_size, image_size)).shape == (2, 3)
     assert model.classifier[1].in_features == 10 * side * side
@@ -139,6 +140,7 @@ def test_tiny_vgg_has_the_published_size_and_a_smallest_image():
         model_builder.TinyVGG(3, 10, 3, image_size=15)
 
 
+@pytest.mark.slow
 def test_swag_weights_bring_their_384_pixels_to_cached_features(make_classes, tmp_path):
     torch.manual_seed(0)
     theirs = torchvision.models.vit_b_16(weights=None, image_size=384).eval()

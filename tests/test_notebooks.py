@@ -60,6 +60,7 @@ def run(path: Path, tmp_path: Path):
     return BUILD.execute(read(copy), copy.parent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *SHEETS, *SOLUTIONS], ids=name)
 def test_it_runs_and_its_kept_outputs_are_those_of_a_fresh_run(path, tmp_path):
     kept, fresh = code_cells(read(path)), code_cells(run(path, tmp_path))

@@ -138,14 +138,14 @@ def test_epochs_are_whole_numbers(epochs):
         assert all(float(tick).is_integer() for tick in ticks)
 
 
-@pytest.mark.parametrize("shows", [1, 2])
-def test_plot_loss_curves_shows_and_returns_nothing(monkeypatch, shows):
-    shown = []
-    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.gcf()))
-    assert [plots.plot_loss_curves(RESULTS) for _ in range(shows)] == [None] * shows
+@pytest.mark.parametrize("calls", [1, 2])
+def test_plot_loss_curves_draws_one_figure_a_call_and_returns_nothing(calls):
+    assert [plots.plot_loss_curves(RESULTS) for _ in range(calls)] == [None] * calls
+    figures = [plt.figure(number) for number in plt.get_fignums()]
     plt.close("all")
-    assert len({id(figure) for figure in shown}) == shows
-    assert [[line.get_label() for line in axes.lines] for axes in shown[0].axes] == [["train", "test"]] * 2
+    assert len(figures) == calls
+    for figure in figures:
+        assert [[line.get_label() for line in axes.lines] for axes in figure.axes] == [["train", "test"]] * 2
 
 
 @pytest.mark.parametrize("classes", [2, 3, 12])
@@ -237,8 +237,7 @@ def test_the_usual_font_is_asked_first():
 
 
 @pytest.mark.parametrize("name", [*FIGURES, "plot_loss_curves"])
-def test_drawing_leaves_random_generators_and_settings_alone(monkeypatch, name, tmp_path):
-    monkeypatch.setattr(plt, "show", lambda: None)
+def test_drawing_leaves_random_generators_and_settings_alone(name, tmp_path):
     settings = dict(mpl.rcParams)
     draws = []
     for draw in (False, True):
@@ -253,7 +252,7 @@ def test_drawing_leaves_random_generators_and_settings_alone(monkeypatch, name, 
     assert dict(mpl.rcParams) == settings
 
 
-def test_importing_plots_leaves_pyplot_to_those_who_show():
+def test_importing_plots_leaves_pyplot_to_those_who_draw_with_it():
     import subprocess
 
     code = "import sys; from going_modular import plots; print('matplotlib.pyplot' in sys.modules)"

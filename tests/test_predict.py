@@ -39,12 +39,14 @@ def plain():
 
 
 @pytest.fixture(autouse=True)
-def shown(monkeypatch):
-    """Count the figures that are shown: no window opens here, and matplotlib warns of that."""
-    count = []
-    monkeypatch.setattr(plt, "show", lambda: count.append(plt.gcf()))
-    yield count
+def no_figure_is_left():
+    yield
     plt.close("all")
+
+
+def drawn() -> list[plt.Figure]:
+    """Return pyplot's figures, in the order in which they were made."""
+    return [plt.figure(number) for number in plt.get_fignums()]
 
 
 def test_each_image_is_opened_once_though_some_cannot_be(make_image, loaded, monkeypatch, tmp_path, capsys):
@@ -86,6 +88,7 @@ def test_predict_takes_a_path_a_string_or_an_image(make_image, loaded):
     assert predict.predict(image=Image.open(path).convert("RGBA"), loaded=loaded) == first
 
 
+@pytest.mark.slow
 def test_predict_all_keeps_the_order_whatever_their_number(make_image, loaded):
     paths = [make_image(f"{i}.png", seed=i, size=(40 + i, 40)) for i in range(35)]  # enough to start processes
     together = predict.predict_all(paths, loaded)
@@ -113,14 +116,15 @@ def test_predicting_changes_neither_the_model_nor_the_random_generator(make_imag
 
 
 def test_the_signature_that_learners_know():
-    parameters = inspect.signature(predict.pred_and_plot_image).parameters
+    parameters = dict(inspect.signature(predict.pred_and_plot_image).parameters)
+    assert parameters.pop("trained_on").kind is inspect.Parameter.KEYWORD_ONLY  # ours
     assert list(parameters) == ["model", "class_names", "image_path", "image_size", "transform", "device"]
     assert all(parameter.kind is parameter.POSITIONAL_OR_KEYWORD for parameter in parameters.values())
     assert parameters["image_size"].default == (224, 224)
     assert parameters["transform"].default is None
 
 
-def test_pred_and_plot_image_by_position_and_by_keyword(make_image, plain, shown):
+def test_pred_and_plot_image_by_position_and_by_keyword(make_image, plain):
     path = make_image("photo.png", size=(60, 40))
     transform = predict._imagenet_transform((224, 224))
     predict.pred_and_plot_image(plain, NAMES, path)
@@ -128,9 +132,9 @@ def test_pred_and_plot_image_by_position_and_by_keyword(make_image, plain, shown
     predict.pred_and_plot_image(
         model=plain, class_names=NAMES, image_path=path, image_size=(224, 224), transform=transform, device="cpu"
     )
-    assert len(set(shown)) == 3
+    assert len(drawn()) == 3
     probability = torch.tensor([0.0, 2.0, 0.0]).softmax(dim=0)[1]
-    for figure in shown:
+    for figure in drawn():
         [axes] = figure.axes
         assert axes.get_title() == f"Pred: dog | Prob: {probability:.3f}"
         assert not axes.axison
@@ -156,29 +160,29 @@ def test_pred_and_plot_image_prepares_the_image_as_it_is_told(make_image):
     assert torch.equal(seen[-1], torch.full((1, 3, 8, 8), 7.0))
 
 
-def test_pred_and_plot_image_in_a_loop_and_with_our_models(make_image, loaded, shown):
+def test_pred_and_plot_image_in_a_loop_and_with_our_models(make_image, loaded):
     for i in range(3):
         path = make_image(f"{i}.png", seed=i)
         predict.pred_and_plot_image(loaded.model, loaded.class_names, path, transform=loaded.transform)
         prediction = predict.predict(path, loaded)
-        assert shown[i].axes[0].get_title() == f"Pred: {prediction.label} | Prob: {prediction.probability:.3f}"
-    assert len(set(shown)) == 3
+        assert drawn()[i].axes[0].get_title() == f"Pred: {prediction.label} | Prob: {prediction.probability:.3f}"
+    assert len(drawn()) == 3
 
 
 @pytest.mark.parametrize("name", ["寿司", "ピザ", "بيتزا", "пицца"])
-def test_class_names_of_every_script_leave_no_boxes(make_image, plain, shown, name):
+def test_class_names_of_every_script_leave_no_boxes(make_image, plain, name):
     path = make_image(f"{name}.png")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No font here has all characters")
         warnings.filterwarnings("error", ".*missing from.*")  # matplotlib's word for a box in a figure
         predict.pred_and_plot_image(plain, ["a", name, "b"], path)
-        shown[0].canvas.draw()
-    title = shown[0].axes[0].get_title()
+        drawn()[0].canvas.draw()
+    title = drawn()[0].axes[0].get_title()
     assert name in title or "U+" in title
     assert mpl.rcParams["font.family"] == ["sans-serif"]  # what others draw stays as it was
 
 
-def test_pred_and_plot_image_names_a_file_that_it_cannot_open(plain, shown, tmp_path):
+def test_pred_and_plot_image_names_a_file_that_it_cannot_open(plain, tmp_path):
     with pytest.raises(InputError, match=r"missing\.jpg"):
         predict.pred_and_plot_image(plain, NAMES, tmp_path / "missing.jpg")
-    assert shown == []
+    assert drawn() == []

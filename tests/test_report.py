@@ -42,6 +42,7 @@ def test_a_value_is_shown_with_its_interval_or_as_a_dash(measure, text):
     assert report.shown(measure) == text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="no chromium on PATH; install it with: apt-get install chromium")
 @pytest.mark.parametrize("width", [380, 1400])
 def test_a_browser_shows_it_all(make_classes, tmp_path, monkeypatch, width):

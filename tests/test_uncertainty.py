@@ -87,6 +87,7 @@ def test_the_mean_of_normal_samples_has_the_textbooks_interval():
     assert found["interval"] == pytest.approx([losses.mean() - half, losses.mean() + half], abs=0.1 * half)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separation", [0.0, 1.0])
 def test_the_interval_of_auc_covers_the_true_one(separation):
     """Scores normal with unit spread, means apart by d: the true AUC is Phi(d / sqrt 2)."""
@@ -102,6 +103,7 @@ def test_the_interval_of_auc_covers_the_true_one(separation):
     assert 180 <= covered <= 198  # 95% of 200, give or take 3 standard errors and the bootstrap's bias
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_calibration_error_covers_the_true_one():
     """Eight bins, in each right 5 times of 100 less than the confidence says: the true error is 0.05.
 

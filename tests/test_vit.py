@@ -16,9 +16,9 @@ from going_modular.common.errors import InputError
 from going_modular.vit import VisionTransformer
 
 TORCHVISION = {
-    "vit_b_16": (vit.BASE, 16),
-    "vit_b_32": (vit.BASE, 32),
-    "vit_l_16": (vit.LARGE, 16),
+    "vit_b_16": (vit.BASE, 16, 224),
+    "vit_b_32": (vit.BASE, 32, 224),
+    "vit_l_16": (vit.LARGE, 16, 64),  # its 24 layers are as wide for small images, and nine times as fast
 }
 SMALL = {"image_size": 32, "patch_size": 8, "num_layers": 2, "hidden_dim": 32, "mlp_dim": 64, "num_heads": 4}
 
@@ -59,16 +59,17 @@ def test_it_has_the_published_sizes():
         assert count(huge) == count(torchvision.models.vit_h_14())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvisions_weights_give_torchvisions_logits_and_gradients(name):
-    theirs = their_model(name)
+    sizes, patch_size, image_size = TORCHVISION[name]
+    theirs = their_model(name, image_size=image_size)
     ours = vit.from_torchvision(theirs)
-    sizes, patch_size = TORCHVISION[name]
     with torch.device("meta"):
-        same_shape = VisionTransformer(**sizes, patch_size=patch_size, image_size=224, num_classes=1000)
+        same_shape = VisionTransformer(**sizes, patch_size=patch_size, image_size=image_size, num_classes=1000)
     assert ours.state_dict().keys() == same_shape.state_dict().keys()
 
-    images = torch.randn(2, 3, 224, 224)
+    images = torch.randn(2, 3, image_size, image_size)
     with torch.no_grad():
         assert relative_difference(ours(images), theirs(images)) < 1e-5
 
@@ -123,6 +124,7 @@ def test_any_head_comes_over_from_torchvision_and_nothing_is_drawn(kind, where):
     assert not theirs_at & {parameter.data_ptr() for parameter in ours.parameters()}
 
 
+@pytest.mark.slow
 def test_position_embeddings_are_interpolated_for_another_image_size():
     theirs = their_model("vit_b_32")
     ours = vit.from_torchvision(theirs, image_size=320)
@@ -313,12 +315,14 @@ def from_scratch(sample, seed: int, *, as_in_the_table: bool) -> tuple[float, to
     return accuracy, model(test.tensors[0]).argmax(dim=1)
 
 
+@pytest.mark.slow
 def test_from_scratch_it_beats_the_majority_class_beyond_the_spread_of_its_seeds(sample):
     accuracies = [from_scratch(sample, seed, as_in_the_table=False)[0] for seed in range(3)]
     assert min(accuracies) > 1 / 3
     assert mean(accuracies) - 2 * stdev(accuracies) > 1 / 3
 
 
+@pytest.mark.slow
 def test_with_adams_l2_it_never_leaves_a_constant_answer(sample):
     for seed in range(2):
         accuracy, answers = from_scratch(sample, seed, as_in_the_table=True)

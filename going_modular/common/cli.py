@@ -1,14 +1,19 @@
 """What the commands share: arguments, one-line errors, exit statuses; without torch, so that `--help` comes at once."""
 
 import argparse
+import errno
 import os
 import sys
+import unicodedata
 from collections.abc import Callable
-from typing import NoReturn
+from pathlib import Path
+from typing import NoReturn, TextIO
 
 from going_modular.common.errors import InputError, ProcessDiedError, Terminated
 
-BAD_INPUT, INTERRUPTED, BROKEN_PIPE, TERMINATED = 2, 130, 141, 143
+BAD_INPUT, OUTPUT_LOST, INTERRUPTED, BROKEN_PIPE, TERMINATED = 2, 74, 130, 141, 143
+# they turn the direction of the text after them, so that a terminal shows another than there is
+_DIRECTIONS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -19,7 +24,8 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and end with status 2."""
-        self.exit(BAD_INPUT, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+        _tell(f"{self.prog}: error: {message}; see {self.prog} --help")
+        self.exit(BAD_INPUT)
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -30,30 +36,117 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action) if shown else action.help
 
 
+class Stream:
+    """Standard output or error, which goes on where it cannot be written, and remembers why: a run is worth more.
+
+    Args:
+        stream: Python's; None where it was closed before the command started.
+        number: its file descriptor, 1 or 2.
+        raises: whether a reader that has enough ends the command.
+    """
+
+    def __init__(self, stream: TextIO | None, number: int, *, raises: bool) -> None:
+        self.raises = raises
+        self.error: OSError | None = None
+        self._is_closed = stream is None
+        if stream is None:
+            _occupy(number)
+            stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as the process runs
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or remember why not."""
+        if self._is_closed and text:
+            self.error = OSError(errno.EBADF, "it is closed")
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or remember why not."""
+        self._try(self._stream.flush)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError as error:
+            # what is still in the buffer must go somewhere, else Python complains when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            if self.raises and isinstance(error, BrokenPipeError):
+                raise
+            self.error = error
+
+
 def run(command: Callable[[], None], name: str) -> int:
-    """Run a command and return its exit status: 0, 2 for input that cannot be used, 130 for Ctrl-C, 143 for SIGTERM."""
-    # in a pipe, too, lines come out in the order of events; a path that the terminal cannot show is no reason to stop
-    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
+    """Run a command and return its exit status.
+
+    It is 0; 2 for input that cannot be used, 74 where standard output could not be written, 130 for Ctrl-C, 141 where
+    the reader of a pipe had enough, 143 for SIGTERM.
+    """
+    before = sys.stdout, sys.stderr
+    output, errors = sys.stdout, sys.stderr = Stream(before[0], 1, raises=True), Stream(before[1], 2, raises=False)
+    try:
+        # in a pipe, too, lines come out in the order of events; a path that the terminal cannot show stops nothing
+        output.reconfigure(line_buffering=True, errors="backslashreplace")
+        status = _status(command, name)
+        if output.error:
+            _tell(f"{name}: error: standard output cannot be written: {output.error.strerror}")
+        return OUTPUT_LOST if output.error and status == 0 else status
+    finally:
+        sys.stdout, sys.stderr = before[0] or output, before[1] or errors
+
+
+def _status(command: Callable[[], None], name: str) -> int:
     try:
         command()
+        sys.stdout.flush()
+    except SystemExit as end:  # argparse's way to end
+        return end.code or 0
     except InputError as error:
-        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        _tell(f"{name}: error: {' '.join(str(error).split())}")
         return BAD_INPUT
     except KeyboardInterrupt as interrupt:
-        print(f"{name}: interrupted; {str(interrupt) or 'nothing was kept'}", file=sys.stderr)
+        _tell(f"{name}: interrupted; {str(interrupt) or 'nothing was kept'}")
         return INTERRUPTED
     except Terminated as end:
         if str(end):
-            print(f"{name}: terminated; {end}", file=sys.stderr)
+            _tell(f"{name}: terminated; {end}")
         return TERMINATED
     except ProcessDiedError as error:
         if error.status != BAD_INPUT:  # that process has said what it cannot use
-            print(f"{name}: error: {error}", file=sys.stderr)
+            _tell(f"{name}: error: {error}")
         return error.status
     except BrokenPipeError:  # who reads our output, such as head, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     return 0
+
+
+def _tell(line: str) -> None:
+    """Print a line on standard error, or on standard output where that cannot be written."""
+    print(line, file=sys.stderr, flush=True)
+    if getattr(sys.stderr, "error", None):
+        print(line, flush=True)
+
+
+def _occupy(number: int) -> None:
+    """Open a closed file descriptor on nothing, else the next file that is opened gets what others print."""
+    try:
+        os.fstat(number)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != number:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+
+
+def printable(text: str) -> str:
+    r"""Return a text as one field of a line: tabs, newlines and what steers a terminal as `\t`, `\n`, `\x1b`."""
+    return "".join(
+        c.encode("unicode_escape").decode() if c in _DIRECTIONS or unicodedata.category(c) in ("Cc", "Zl", "Zp") else c
+        for c in text
+    )
 
 
 def positive_int(text: str) -> int:

@@ -2,12 +2,18 @@
 
 import multiprocessing
 import os
+import random
+import shutil
+from pathlib import Path
 
 import torch
+from torch.utils.data import Dataset
 
 from going_modular.common.errors import InputError
 
 MAX_WORKERS = 8  # more processes than this wait for the disk
+SHARED_MEMORY = Path("/dev/shm")  # where batches pass from one process to another; a container's has 64 MB by default
+READY, IN_USE = 2, 3  # batches in shared memory: of each worker, torch's default; and those that are being used
 
 
 def choose_device(name: str) -> str:
@@ -59,3 +65,39 @@ def default_num_workers() -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MAX_WORKERS)
+
+
+def workers_that_fit(workers: int, dataset: Dataset, batch_size: int, *, processes: int = 1) -> int:
+    """Return how many of these workers there is room for in shared memory, perhaps none; elsewhere a crash would tell.
+
+    Args:
+        workers: processes that should read images.
+        dataset: of the largest items, (tensor, label); one is read, without a draw from torch's or Python's generator.
+        batch_size: items a batch.
+        processes: on this computer, each with as many workers.
+    """
+    if workers == 0 or not SHARED_MEMORY.is_dir():
+        return workers
+    state = random.getstate()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            item = dataset[0][0]
+    except InputError:  # an image that cannot be read: reading the batch will say so
+        return workers
+    finally:
+        random.setstate(state)
+    if not isinstance(item, torch.Tensor):
+        return workers
+    batches = shutil.disk_usage(SHARED_MEMORY).free // max(processes * batch_size * item.nbytes, 1)
+    return min(workers, max(0, (batches - IN_USE) // READY))
+
+
+def explain_lost_worker(error: RuntimeError) -> InputError | None:
+    """Return what to tell where a worker was ended for want of shared memory; None for another error."""
+    text = str(error)
+    if "Bus error" not in text and "(shm)" not in text:
+        return None
+    return InputError(
+        f"Shared memory, {SHARED_MEMORY}, is full: processes that read images pass them through it; give a container "
+        "more, such as docker run --shm-size=2g, or use a smaller batch size"
+    )

@@ -1,12 +1,24 @@
 """Files that are whole or not there, folders that can be written, and what a file's name and contents tell."""
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
+import tempfile
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from going_modular.common.errors import InputError
+
+# what evaluate.py writes into its folder
+EVALUATION = (
+    "report.html",
+    "report.json",
+    *(f"{name}.png" for name in ("confusion_matrix", "roc", "precision_recall", "reliability", "rejection")),
+    *(f"{name}.png" for name in ("least_sure", "most_wrong", "looked_at")),
+)
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -20,6 +32,8 @@ def replace(path: Path, content: bytes) -> None:
     try:
         with temporary.open("xb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the new name with nothing in it
         temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
@@ -47,25 +61,47 @@ def write_json(path: Path, content: dict) -> None:
     write_bytes(path, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode("utf-8"))
 
 
+def remove_known(folder: Path, names: Iterable[str]) -> None:
+    """Remove the files of these names from a folder; whatever else is there stays, and what links lead to.
+
+    Raises:
+        InputError: a file cannot be removed.
+    """
+    for name in names:
+        path = folder / name
+        try:
+            if path.is_file():
+                path.unlink()
+        except OSError as error:
+            raise InputError(f"Cannot replace {str(path)!r}: {error.strerror or error}; name another folder") from error
+
+
 def check_writable(folder: Path) -> None:
     """Raise where a folder cannot be made or written; leave nothing behind.
+
+    Another process may want the same folder at the same time, so what is not there is tried under another name.
 
     Raises:
         InputError: names the folder and the reason.
     """
-    made: list[Path] = []
     try:
-        made += [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".going_modular_probe"
-        probe.touch()
-        probe.unlink()
+        there = _nearest(folder)
+        if not there.is_dir():  # a file, or a link to nothing
+            number = errno.EEXIST if there == folder else errno.ENOTDIR
+            raise OSError(number, os.strerror(number))
+        real = Path(os.path.realpath(folder))  # without .., which would lead out of the probe
+        there = _nearest(real)
+        with tempfile.TemporaryDirectory(prefix=".probe-", dir=there) as probe:
+            inside = Path(probe) / real.relative_to(there)
+            inside.mkdir(parents=True, exist_ok=True)
+            (inside / "probe").write_bytes(bytes(1))  # a full disk may have room for an empty file
     except OSError as error:
         raise InputError(f"Output folder {str(folder)!r} cannot be written: {error.strerror}; name another") from error
-    finally:
-        for path in made:
-            if path.is_dir():
-                path.rmdir()
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the nearest of a folder and its parents that is there, be it a link to nothing."""
+    return next(path for path in (folder, *folder.parents) if os.path.lexists(path))
 
 
 def file_sha256(path: Path) -> str:

@@ -10,31 +10,34 @@ from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
 NAME_COLUMNS = 20  # of a class name, a Latin letter each: what fits above an image
+WARNED = 10  # names that no font has, a warning each; the others are counted
 
 
 def fonts_for(texts: Sequence[str]) -> list[str]:
     """Return the font families to draw texts in: the usual one, and others for characters that it lacks."""
     usual = mpl.rcParams["font.family"]
-    extra = {family for text in texts for c in text if not _is_usual(c) and (family := _family_with(c))}
+    extra = {family for c in set().union(*texts) if not _is_usual(c) and (family := _family_with(c))}
     return [*usual, *sorted(extra)]
 
 
 def drawable(names: Sequence[str]) -> dict[str, str]:
     """Map each name to what can be drawn of it: itself, its middle left out where it is long.
 
-    Characters that no installed font has become U+5BFF and the like.
+    Characters that no installed font has become U+5BFF and the like, with a warning for each of the first names.
     """
-    drawn = {}
+    lacking = {c for c in set().union(*names) if not _is_usual(c) and _family_with(c) is None}
+    drawn, incomplete = {}, []
     for name in dict.fromkeys(names):
-        lacking = {c for c in name if not _is_usual(c) and _family_with(c) is None}
         text = " ".join("".join(f" U+{ord(c):04X} " if c in lacking else c for c in name).split())
         drawn[name] = _shorten(text)
-        if lacking:
-            warnings.warn(
-                f"No font here has all characters of {name!r}, drawn as {drawn[name]!r}; "
-                "install one that has them, such as Noto Sans CJK",
-                stacklevel=3,
-            )
+        if not lacking.isdisjoint(name):
+            incomplete.append(name)
+    remedy = "install one that has them, such as Noto Sans CJK"
+    for name in incomplete[:WARNED]:
+        what = f"{name!r}, drawn as {drawn[name]!r}"
+        warnings.warn(f"No font here has all characters of {what}; {remedy}", stacklevel=3)
+    if others := len(incomplete[WARNED:]):
+        warnings.warn(f"No font here has all characters of {others} other names; {remedy}", stacklevel=3)
     return drawn
 
 

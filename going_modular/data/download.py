@@ -1,15 +1,18 @@
 """Fetch a file and unpack it: verified, resumable, atomic."""
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
 import re
 import shutil
 import stat
+import tempfile
 import threading
 import time
 import uuid
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
@@ -30,6 +33,8 @@ MAX_MEMBERS = 200_000
 MAX_UNPACKED_BYTES = 4 * 10**9
 MAX_RATIO = 200  # unpacked to packed size, for archives that unpack to more than the next number
 SMALL_BYTES = 100 * 10**6
+# what a disk says of itself, whatever is written to it
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO})
 
 _Fetch = Callable[[Path], None]
 _Check = Callable[[Path], str | None]
@@ -41,8 +46,24 @@ def is_offline() -> bool:
 
 
 def cache_folder() -> Path:
-    """Name the folder for what can be made again: GOING_MODULAR_CACHE, or the platform's; it may not exist yet."""
-    return Path(os.environ.get("GOING_MODULAR_CACHE") or user_cache_dir("going_modular", appauthor=False))
+    """Name the folder for what can be made again: GOING_MODULAR_CACHE, or the platform's; it may not exist yet.
+
+    For a user without a home it is one that goes when the process ends, with a warning.
+    """
+    try:
+        return Path(os.environ.get("GOING_MODULAR_CACHE") or user_cache_dir("going_modular", appauthor=False))
+    except RuntimeError:
+        return Path(_cache_without_home().name)
+
+
+@functools.cache
+def _cache_without_home() -> tempfile.TemporaryDirectory:
+    warnings.warn(
+        "There is no home folder: features and unpacked zips are kept for this run only; name a folder for them in "
+        "GOING_MODULAR_CACHE",
+        stacklevel=3,
+    )
+    return tempfile.TemporaryDirectory(prefix="going_modular-")
 
 
 def is_reachable(url: str) -> bool:
@@ -211,22 +232,34 @@ def unpack(archive: str | Path, folder: str | Path) -> Path:
             unpacks to more than this module's limits; or if the folder cannot be written.
     """
     folder = Path(folder)
-    if folder.is_dir():
+    if os.path.isdir(folder):  # noqa: PTH112 - where nobody may look, Path.is_dir raises
         return folder
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    temporary = folder.with_name(f".{uuid.uuid4().hex}")
     try:
         _extract(Path(archive), temporary)
         try:
             temporary.rename(folder)
         except OSError:  # another process was faster
-            if not folder.is_dir():
+            if not os.path.isdir(folder):  # noqa: PTH112
                 raise
     except Exception as error:  # on corrupt archives zipfile raises nearly anything, zlib.error to RuntimeError
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"Cannot unpack {str(archive)!r}: {reason}; name a sound zip, or download it anew") from error
+        raise InputError(f"Cannot unpack {str(archive)!r}: {_why(error, Path(archive), temporary)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _why(error: Exception, archive: Path, folder: Path) -> str:
+    """Say why an archive was not unpacked into a folder, and what helps: it, or the place for it, is at fault."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{error.strerror}; give the zip, or what is in it, shorter names"
+    if isinstance(error, OSError) and error.filename != str(archive):
+        at = Path(error.filename or folder / "member")
+        if error.errno in _DISK or folder not in at.parents:
+            place = f"{str(folder.parent)!r} cannot be written: {error.strerror}"
+            return f"{place}; make it writable, or name another folder in GOING_MODULAR_CACHE"
+    return f"{reason}; name a sound zip, or download it anew"
 
 
 def _extract(archive: Path, folder: Path) -> None:

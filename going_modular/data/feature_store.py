@@ -9,6 +9,7 @@ import hashlib
 import random
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from torchvision.datasets import DatasetFolder
 
 from going_modular.common import files
 from going_modular.common.errors import InputError
-from going_modular.data import download
+from going_modular.data import download, images
 
 HASH_BYTES = 32
 
@@ -41,7 +42,11 @@ class FeatureStore:
         A damaged shard is removed: what it held is computed again. One that cannot be read now stays as it is.
         """
         is_filled = np.zeros(len(hashes), dtype=bool)
-        for shard in sorted(self.folder.glob("*.safetensors")):
+        try:
+            shards = sorted(self.folder.glob("*.safetensors"))
+        except OSError:  # somebody else's folder
+            shards = []
+        for shard in shards:
             try:
                 _read_shard(shard, hashes, features, is_filled)
             except SafetensorError:
@@ -86,6 +91,7 @@ def open_store(cache: bool | Path, dataset: Dataset, trunk: nn.Module, computed:
     if len(readings) > 1:
         return None
     key = hashlib.sha256(*readings)
+    key.update(images.READING)
     key.update(f"{computed} {torch.__version__} {torchvision.__version__} {PIL.__version__} {trunk!r}".encode())
     for tensor in trunk.state_dict().values():
         key.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
@@ -98,10 +104,17 @@ def hash_files(paths: Sequence[str | Path]) -> list[bytes | None]:
     hashes: list[bytes | None] = []
     for path in paths:
         try:
-            hashes.append(hashlib.sha256(Path(path).read_bytes()).digest())
+            status = Path(path).stat()
+            hashes.append(_hash(str(path), status.st_size, status.st_mtime_ns, status.st_ino))
         except OSError:
             hashes.append(None)
     return hashes
+
+
+@lru_cache(maxsize=2**18)
+def _hash(path: str, *_: int) -> bytes:
+    """Return the SHA-256 of a file; size, time and inode are for the cache: one of them changes with the contents."""
+    return hashlib.sha256(Path(path).read_bytes()).digest()
 
 
 def image_files(dataset: Dataset) -> list[tuple[str, int]] | None:

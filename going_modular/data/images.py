@@ -1,6 +1,7 @@
 """Open any photo as upright RGB: the one place that reads image files."""
 
 import contextlib
+import functools
 import os
 import struct
 import threading
@@ -14,13 +15,17 @@ from PIL import ExifTags, Image
 
 from going_modular.common import files
 from going_modular.common.errors import InputError
+from going_modular.data import grey
 
 PHOTO_EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".jp2"}
 EXTENSIONS = PHOTO_EXTENSIONS | {".ppm", ".pgm", ".pbm", ".pnm"}
+HEIF_EXTENSIONS = {".heic", ".heif", ".hif"}  # what phones write; read where pillow-heif is installed
+
+READING = b"2"  # counted up when the pixels that some file gives change: features are found by it
 
 # Pillow's names. Its other readers are for documents (EPS starts Ghostscript), icons and textures: not for photos
 # that strangers sent.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "HEIF")
 
 # Pillow warns above the first number of pixels and refuses above twice that.
 LARGE_PIXELS = 1024**3 // 4 // 3
@@ -45,9 +50,21 @@ _one_large_image = threading.Lock()
 def open_image(path: str | Path) -> Image.Image:
     """Open an image file as an upright RGB image.
 
-    EXIF rotation is applied, transparency becomes white, 16-bit and float greyscale is scaled to 8 bits, and the first
-    frame stands for an animation. Of an image longer than `MAX_ASPECT_RATIO` times its width only the centre is kept;
-    every other image keeps its size.
+    EXIF rotation is applied, transparency becomes white, and the first frame stands for an animation. Of an image
+    longer than `MAX_ASPECT_RATIO` times its width only the centre is kept; every other image keeps its size.
+
+    Greys of 16 or 32 bits and floats are scaled to 8 bits by what the file says or holds, whatever other files hold:
+
+    - negative values: the lowest becomes black and the highest white; or 0 and 1, or 0 and 255, where the values go
+      beyond these by a fifth at most, as resizing and sharpening leave them;
+    - else 0 is black, and white is what a TIFF states (SMaxSampleValue, MaxSampleValue or BitsPerSample), if that is
+      less than what the file has room for and no value is above it;
+    - else, for integers, and for floats that are whole and fit 16 bits: the white of the fewest bits that hold the
+      values, of 1, 4, 8, 10, 12, 14, 16 and any above;
+    - else, for floats: 1 where the highest is from 1/16 to 1, 255 where it is from 128 to 255, or else the highest.
+
+    NaN, minus infinity, numbers beyond 1e30 and a TIFF's GDAL_NODATA become black, infinity becomes white, and none of
+    them counts for the scale. An image of one value has the value that the scale gives it; if it is negative, black.
 
     Args:
         path: File in one of the `FORMATS`, told by its content, whatever its extension.
@@ -64,15 +81,28 @@ def open_image(path: str | Path) -> Image.Image:
         raise InputError(f"Cannot open image {str(path)!r}: {error}") from error
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return what `open_image` would make of the file that a PIL image came from; the image stays as it is.
+
+    Args:
+        image: of any mode, perhaps not decoded yet.
+
+    Raises:
+        InputError: If the image cannot be decoded, or has no pixels or more than `MAX_PIXELS`.
+    """
+    try:
+        with _reasons():
+            return _convert(image)
+    except InputError as error:
+        raise InputError(f"Cannot use the image {getattr(image, 'filename', '')!r}: {error}") from error
+
+
 def is_image_file(path: str | Path) -> bool:
     """Tell by its name whether a file is an image; hidden files, such as macOS's `._photo.jpg`, are not."""
     path = Path(path)
-    return path.suffix.lower() in EXTENSIONS and not files.is_hidden(path.name)
-
-
-def is_visible_in(folder: Path, path: Path) -> bool:
-    """Tell whether a file in a folder, at any depth, is an image and no copy in `.ipynb_checkpoints` and the like."""
-    return is_image_file(path) and not any(map(files.is_hidden, path.relative_to(folder).parts[:-1]))
+    extension = path.suffix.lower()
+    is_known = extension in EXTENSIONS or (extension in HEIF_EXTENSIONS and _reads_heif())
+    return is_known and not files.is_hidden(path.name)
 
 
 def find_unreadable(paths: Iterable[str | Path]) -> list[str]:
@@ -109,12 +139,19 @@ def find_problem(path: str | Path) -> str | None:
 
 def _read(path: Path) -> Image.Image:
     """Open an image as `open_image` does; raise InputError without the path."""
-    try:
+    with _reasons():
         # Opening a named pipe or a device could wait for ever.
         if path.exists() and not path.is_file():
             raise InputError(f"it is a {'folder' if path.is_dir() else 'device or pipe'}; name an image file")
         with path.open("rb") as file:
-            return _decode(file)
+            return _convert(_open_header(file))
+
+
+@contextlib.contextmanager
+def _reasons() -> Iterator[None]:
+    """Turn whatever reading an image raises into an InputError with the reason and the remedy."""
+    try:
+        yield
     except InputError:
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -126,8 +163,8 @@ def _read(path: Path) -> Image.Image:
         raise InputError(f"it is damaged or incomplete ({reason}); replace or remove it") from error
 
 
-def _decode(file: BinaryIO) -> Image.Image:
-    image = _open_header(file)
+def _convert(image: Image.Image) -> Image.Image:
+    """Decode an image of which the header has been read, and make it upright RGB."""
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
         size = f"{image.width}x{image.height}, {pixels / 1e6:.0f} megapixels"
@@ -154,6 +191,7 @@ def _open_header(file: BinaryIO) -> Image.Image:
     Image.open itself warns about large images, and silencing a warning (`warnings.catch_warnings`) is not thread-safe.
     """
     Image.init()
+    _reads_heif()
     prefix = file.read(16)
     if not prefix:
         raise InputError("the file is empty; replace or remove it")
@@ -177,27 +215,26 @@ def _without_size_warning() -> Iterator[None]:
         yield
 
 
+@functools.cache
+def _reads_heif() -> bool:
+    """Tell whether pillow-heif is here, and let Pillow open photos of phones with it."""
+    try:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    except (ImportError, OSError):  # OSError: a library that it needs is missing
+        return False
+    return True
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _scale_to_eight_bits(image).convert("RGB")
+    if grey.is_deep(image):
+        return grey.to_eight_bits(image).convert("RGB")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
+        straight = image.convert("LA") if image.mode == "La" else image  # all that Pillow does with "La"
+        rgba = straight.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
-
-
-def _scale_to_eight_bits(image: Image.Image) -> Image.Image:
-    """Turn a 16-bit, 32-bit or float greyscale image into mode "L"; Pillow's own conversion clips at 255."""
-    import numpy as np
-
-    values = np.asarray(image)
-    if image.mode == "F":
-        values = np.nan_to_num(values)
-        values = np.rint(values * 255 if values.max() <= 1 else values)
-    else:
-        # The high byte, as Pillow does for 16-bit colour. Mode "I" is 16 bits too, unless a value says otherwise.
-        values = values >> (max(16, int(values.max()).bit_length()) - 8)
-    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
 def _orientation(image: Image.Image) -> int:

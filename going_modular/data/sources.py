@@ -56,6 +56,16 @@ def find(data: str | Path | None) -> tuple[Path, str, str]:
     raise InputError(f"Data {name!r}: no such folder or zip, nor one of {known}")
 
 
+def from_anywhere(data: str | Path) -> str:
+    """Return what names the same data from another current folder: a name as it is, a path from the root on."""
+    return str(data) if str(data) in (*DOWNLOADS, EUROSAT, SAMPLE) else str(Path(data).resolve())
+
+
+def is_here(data: str) -> bool:
+    """Tell whether data can be looked for here: a data set's name, or a folder or file that exists."""
+    return data in (*DOWNLOADS, EUROSAT, SAMPLE) or Path(data).exists()
+
+
 def _default() -> tuple[Path, str, str]:
     if not (DATA_FOLDER / DEFAULT).is_dir():
         try:
@@ -107,5 +117,6 @@ def _unpack(archive: Path) -> Path:
     """Return the folder of a zip's contents, unpacked once for each content."""
     with archive.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = download.cache_folder() / "datasets" / f"{archive.stem}-{content[:12]}"
+    name = f"{archive.stem[:60]}-{content[:12]}"  # the name of a file may be longer than a folder's with this
+    folder = download.cache_folder() / "datasets" / name
     return download.unpack(archive, folder)

@@ -1,15 +1,19 @@
 """A data set in parts that share no image: its own, or made by a seed, every class in the same proportion."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from going_modular.common.errors import InputError
-from going_modular.data.image_folder import SPLITS, ImageFolder, content_root, pair, visible_folders
+from going_modular.common.seeds import DEFAULT_SEED
+from going_modular.data import own_split
+from going_modular.data.image_folder import ImageFolder, content_root, notes_of, open_together, pair
+from going_modular.data.walk import escaped
 
 TEST_SHARE = 0.2  # of the images, where a data set brings no split of its own
 VALIDATION_SHARE = 0.1  # of the images; taken from those to train on
@@ -17,6 +21,15 @@ FOLDS = 10
 # Each class is dealt out to ten folds in turn. Of any run of neighbours, these two and this one get their share to
 # within one image, and so does the rest; adjoining folds would not.
 TEST_FOLDS, VALIDATION_FOLD = (0, 6), 3
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How a data set is split, so that the same images fall into the same parts again."""
+
+    seed: int = DEFAULT_SEED
+    validation: bool = False  # make a validation part, too
+    group_by: str | None = None  # a regular expression; images whose names have the same first group stay together
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,9 @@ class Splits:
     test: ImageFolder
     origin: str  # where the images come from, in a few words
     validation: ImageFolder | None = None
+    rule: SplitRule = SplitRule()
+    source: str = ""  # names the same data from any folder: a data set's name, or a path
+    notes: tuple[str, ...] = ()  # lines to print: what was not read, and which folders are used for what
 
     @property
     def class_names(self) -> list[str]:
@@ -45,38 +61,98 @@ class Splits:
         )
 
 
-def split(folder: Path, name: str, origin: str, *, seed: int, validation: bool) -> Splits:
-    """Split the images of a folder: as its own train/ and test/ say, else by seed.
+def split(folder: Path, name: str, origin: str, rule: SplitRule, *, source: str = "") -> Splits:
+    """Split the images of a folder: as its own train/ and test/ say, else by the rule.
 
     Args:
         folder: with train/ and test/, or of class folders.
         name: of the data set.
         origin: of the images, in a few words.
-        seed: of the split.
-        validation: make a validation part, too.
+        rule: of the split.
+        source: what names the same data from any folder.
 
     Raises:
         InputError: the folder cannot be used.
     """
     if not folder.is_dir():
         raise InputError(f"Data {name!r}: {str(folder)!r} is missing; clone the repository anew, or name other data")
+    if undecodable := [text for text in (str(folder), source) if escaped(text) != text]:
+        raise InputError(f"Data '{escaped(undecodable[0])}': that name is not UTF-8; rename it")
     folder = content_root(folder)
-    subfolders = [path.name for path in visible_folders(folder)]
-    held_out = None
-    if set(SPLITS) <= set(subfolders):
-        train, test = pair(folder / "train", folder / "test")
-        if validation:
-            train, held_out = hold_out(train, VALIDATION_SHARE / (1 - TEST_SHARE), seed=seed)
-        return Splits(name, train, test, origin, held_out)
-    if any(visible_folders(folder / split) for split in SPLITS if split in subfolders):
-        folders = ", ".join(f"{subfolder}/" for subfolder in subfolders)
-        raise InputError(f"Data {str(folder)!r} has {folders} but not both train/ and test/; add or rename one")
-    everything = ImageFolder(folder)
-    if validation:
-        train, held_out, test = three_way_split(everything, seed=seed)
-    else:
-        train, test = stratified_split(everything, seed=seed)
-    return Splits(name, train, test, origin, held_out)
+    own = own_split.find(folder)
+    train, validation, test = _bring(own, rule) if own else _make(ImageFolder(folder), rule)
+    notes = own.notes(uses_validation=rule.validation) if own else []
+    notes += notes_of([part for part in (train, validation, test) if part])
+    return Splits(name, train, test, origin, validation, rule, source, tuple(notes))
+
+
+def _bring(own: own_split.OwnSplit, rule: SplitRule) -> tuple[ImageFolder, ImageFolder | None, ImageFolder]:
+    """Open the parts that a data set brings; if a validation part is wanted and there is none, make it of training."""
+    if rule.validation and own.validation:
+        train, test, validation = open_together(own.train, own.test, own.validation)
+        return train, validation, test
+    train, test = pair(own.train, own.test)
+    if not rule.validation:
+        return train, None, test
+    share = VALIDATION_SHARE / (1 - TEST_SHARE)
+    if rule.group_by is None:
+        return *hold_out(train, share, seed=rule.seed), test
+    return *hold_out_groups(train, round(1 / share), rule), test
+
+
+def _make(everything: ImageFolder, rule: SplitRule) -> tuple[ImageFolder, ImageFolder | None, ImageFolder]:
+    """Make a training, perhaps a validation, and a test part."""
+    if rule.group_by is not None:
+        train, test = hold_out_groups(everything, round(1 / TEST_SHARE), rule)
+        if not rule.validation:
+            return train, None, test
+        return *hold_out_groups(train, round((1 - TEST_SHARE) / VALIDATION_SHARE), rule), test
+    if rule.validation:
+        return three_way_split(everything, seed=rule.seed)
+    train, test = stratified_split(everything, seed=rule.seed)
+    return train, None, test
+
+
+def groups_of(dataset: ImageFolder, pattern: str) -> list[str]:
+    """Return the group of each image: what the pattern's first group matches in the file's name.
+
+    Args:
+        dataset: image files.
+        pattern: a regular expression with a group, such as `(.*)_slice`.
+
+    Raises:
+        InputError: no regular expression, one without a group, or one that a file's name does not match.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"--group-by {pattern!r} is no regular expression: {error}") from error
+    if not compiled.groups:
+        raise InputError(f"--group-by {pattern!r} has no group; put the part that names it in brackets")
+    matches = [compiled.search(Path(path).name) for path, _ in dataset.samples]
+    if without := [path for (path, _), match in zip(dataset.samples, matches, strict=True) if not (match and match[1])]:
+        raise InputError(
+            f"--group-by {pattern!r} names no group for {len(without)} of {len(matches)} images, such as {without[0]!r}"
+        )
+    return [match[1] for match in matches]
+
+
+def hold_out_groups(dataset: ImageFolder, folds: int, rule: SplitRule) -> tuple[ImageFolder, ImageFolder]:
+    """Split off about one image in `folds`, every class in about the same proportion, no group on both sides.
+
+    Raises:
+        InputError: there are fewer groups than folds, or a class falls into one part only.
+    """
+    groups = groups_of(dataset, rule.group_by)
+    if len(set(groups)) < folds:
+        raise InputError(f"--group-by {rule.group_by!r} makes {len(set(groups))} groups; a split needs {folds}")
+    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=rule.seed)
+    kept, out = next(dealer.split(dataset.targets, dataset.targets, groups))
+    for part in (kept, out):
+        if lacking := set(range(len(dataset.classes))) - {dataset.targets[i] for i in part}:
+            names = ", ".join(dataset.classes[label] for label in sorted(lacking))
+            raise InputError(f"--group-by {rule.group_by!r}: {names} cannot be split; each class needs more groups")
+    return dataset.subset(kept), dataset.subset(out)
 
 
 def stratified_split(everything: ImageFolder, *, seed: int) -> tuple[ImageFolder, ImageFolder]:

@@ -141,7 +141,9 @@ def _macro(curves: list[RocCurve]) -> RocCurve:
     """Average sensitivities at each false positive rate of any curve, below and above the step that may stand there."""
     rates = np.unique(np.concatenate([curve.false_positive_rate for curve in curves]))
     # np.interp takes the last of equal rates: the upper end of a step, or, from the right, the lower
-    above = [np.interp(rates, curve.false_positive_rate, curve.sensitivity) for curve in curves]
-    below = [np.interp(-rates, -curve.false_positive_rate[::-1], curve.sensitivity[::-1]) for curve in curves]
-    sensitivity = np.stack([np.mean(below, axis=0), np.mean(above, axis=0)], axis=1).ravel()
+    total = np.zeros((len(rates), 2))  # of a curve after the other: all of 1,000 classes would fill the memory
+    for curve in curves:
+        total[:, 0] += np.interp(-rates, -curve.false_positive_rate[::-1], curve.sensitivity[::-1])
+        total[:, 1] += np.interp(rates, curve.false_positive_rate, curve.sensitivity)
+    sensitivity = total.ravel() / len(curves)
     return RocCurve(np.repeat(rates, 2), sensitivity, None, float(np.mean([curve.auc for curve in curves])))

@@ -14,9 +14,11 @@ from going_modular.evaluation.curves import PrecisionRecallCurve, RejectionCurve
 
 SIZE = (6, 5)  # inches
 COLUMNS = 4  # images a row
+MAX_LINES = 10  # curves in a figure; the legend of more would hide them
 LINE_STYLES = ("-", "--", ":", "-.")  # so that curves are told apart without colour
 HEAT = "inferno"  # evenly light to dark, so that it reads in grey and for the colour-blind
 HEAT_OPACITY = 0.5  # dark enough to see the heat, light enough to see the image
+Line = tuple[np.ndarray, np.ndarray, float]  # x, y and the area below
 
 
 def heatmap_grid(
@@ -54,19 +56,25 @@ def heatmap_grid(
     return figure
 
 
-def roc(curves: Mapping[str, RocCurve]) -> Figure:
+def roc(curves: Mapping[str, RocCurve], average: RocCurve | None = None) -> Figure:
     """Draw ROC curves: the share of positives found against the share of negatives taken for positive.
+
+    Of more than 10, those with the largest and the smallest areas are drawn.
 
     Args:
         curves: by name, such as `curves.roc_curves` returns.
+        average: of them, drawn too.
     """
     lines = {name: (curve.false_positive_rate, curve.sensitivity, curve.auc) for name, curve in curves.items()}
     labels = {"title": "ROC", "xlabel": "1 - specificity", "ylabel": "sensitivity"}
-    return _curves(lines, labels, legend="lower right", chance=True)
+    mean = None if average is None else (average.false_positive_rate, average.sensitivity, average.auc)
+    return _curves(lines, labels, legend="lower right", mean=mean, chance=True)
 
 
 def precision_recall(curves: Mapping[str, PrecisionRecallCurve]) -> Figure:
     """Draw precision against recall.
+
+    Of more than 10 curves, those with the largest and the smallest areas are drawn.
 
     Args:
         curves: by name, such as `curves.precision_recall_curves` returns.
@@ -115,22 +123,37 @@ def rejection(curve: RejectionCurve) -> Figure:
 
 
 def _curves(
-    lines: Mapping[str, tuple[np.ndarray, np.ndarray, float]],
+    lines: Mapping[str, Line],
     labels: Mapping[str, str],
     *,
     legend: str,
+    mean: Line | None = None,
     chance: bool = False,
 ) -> Figure:
-    """Draw lines (x, y, area), by name, in the unit square; `chance` adds the diagonal."""
+    """Draw lines, by name, and their mean, in the unit square; `chance` adds the diagonal."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", **labels)
     axes.grid(alpha=0.3)
-    shown = drawable(list(lines))
+    chosen, title = _extremes(lines)
+    if mean is not None:
+        chosen |= {"mean of the classes": mean}
+    shown = drawable(list(chosen))
     with mpl.rc_context({"font.family": fonts_for(list(shown.values()))}):
-        for (name, (x, y, area)), style in zip(lines.items(), cycle(LINE_STYLES), strict=False):
+        for (name, (x, y, area)), style in zip(chosen.items(), cycle(LINE_STYLES), strict=False):
             axes.plot(x, y, style, label=f"{shown[name]}, area {area:.3f}".replace("$", r"\$"))
         if chance:
             axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="chance")
-        axes.legend(loc=legend)
+        axes.legend(loc=legend, title=title)
     return figure
+
+
+def _extremes(lines: Mapping[str, Line]) -> tuple[dict[str, Line], str | None]:
+    """Return the lines that a figure has room for, and what to say where they are not all."""
+    if len(lines) <= MAX_LINES:
+        return dict(lines), None
+    by_area = sorted(lines, key=lambda name: -lines[name][2])
+    each = MAX_LINES // 2
+    chosen = [*by_area[:each], *by_area[-each:]]
+    title = f"the {each} largest and the {each} smallest\nof {len(lines)} areas"
+    return {name: lines[name] for name in chosen}, title

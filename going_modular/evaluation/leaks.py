@@ -16,9 +16,12 @@ from typing import NamedTuple
 
 import imagehash
 import numpy as np
+import PIL
+import torch
 from PIL import Image, ImageStat
 
-from going_modular.data import images
+from going_modular.data import download, images
+from going_modular.data.feature_store import FeatureStore, hash_files
 
 IDENTICAL, NEAR = "identical", "nearly identical"
 
@@ -26,7 +29,7 @@ HASH_SIDE = 16  # of the square of low frequencies that make a hash: 256 bits, w
 MAX_DISTANCE = 50  # bits that may differ between nearly identical images
 MIN_DETAIL = 1.0  # standard deviation in grey levels; below, as in a plain colour, the hash is made of noise
 _SHRUNK = 4 * HASH_SIDE  # pixels a side: what imagehash looks at
-_WORDS = HASH_SIDE**2 // 64  # of 64 bits
+_DIGEST_BYTES = 32
 _BLOCK = 64  # training images compared at a time: small enough for the processor's cache
 
 
@@ -85,17 +88,29 @@ class _Prints(NamedTuple):
 
 
 def _read(paths: Sequence[str | Path]) -> _Prints:
+    """Return what is kept of image files: from disk, where it was kept before, else from their pixels."""
+    made_by = f"{PIL.__version__} {imagehash.__version__} {HASH_SIDE} {MIN_DETAIL}".replace(" ", "-")
+    store = FeatureStore(download.cache_folder() / "fingerprints" / made_by)
+    hashes = hash_files(paths)
+    rows = torch.empty(len(paths), _DIGEST_BYTES + HASH_SIDE**2 // 8 + 1, dtype=torch.uint8)
+    missing = np.flatnonzero(~store.read(hashes, rows))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        prints = list(pool.map(_fingerprint, paths))
-    hashes = np.array([words for _, words, _ in prints], dtype=np.uint64).reshape(-1, _WORDS)
-    return _Prints([digest for digest, _, _ in prints], hashes, np.array([detail for *_, detail in prints], dtype=bool))
+        prints = list(pool.map(_fingerprint, [paths[i] for i in missing]))
+    if prints:
+        rows[missing] = torch.from_numpy(
+            np.frombuffer(b"".join(prints), dtype=np.uint8).reshape(len(prints), -1).copy()
+        )
+        store.write([hashes[i] for i in missing], rows[missing])
+    digests, words, detailed = np.split(rows.numpy(), [_DIGEST_BYTES, -1], axis=1)
+    return _Prints([row.tobytes() for row in digests], words.copy().view(np.uint64), detailed[:, 0].astype(bool))
 
 
-def _fingerprint(path: str | Path) -> tuple[bytes, np.ndarray, bool]:
+def _fingerprint(path: str | Path) -> bytes:
+    """Return an image as a row of bytes: the digest of its pixels, its perceptual hash, whether it has detail."""
     image = images.open_image(path)
     digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).digest()
     small = image.convert("L").resize((_SHRUNK, _SHRUNK), Image.Resampling.LANCZOS)
-    return digest, perceptual_hash(small), ImageStat.Stat(small).stddev[0] >= MIN_DETAIL
+    return digest + perceptual_hash(small).tobytes() + bytes([ImageStat.Stat(small).stddev[0] >= MIN_DETAIL])
 
 
 def _near(train: _Prints, test: _Prints) -> Iterator[tuple[int, int]]:

@@ -56,7 +56,8 @@ class Subject:
     dataset: ImageFolder  # N images
     data: str  # the name of the data set
     origin: str  # of its images, in a few words
-    split: str  # which part of it: test or train
+    split: str  # which part of it: test, train or all
+    images: str  # which images these are, in a sentence
     positive: str | None  # of two classes, the one that is looked for
 
 
@@ -66,8 +67,8 @@ class Report:
 
     `content` is what report.json holds: what was evaluated (`checkpoint`, `model`, `data`, `split`, `n` images,
     `class_names`, `positive`); all that `metrics.report` returns, as it describes; with another checkpoint `against`:
-    its `checkpoint` and what `uncertainty.mcnemar` returns; and `in_both_splits`, a list of {`train`: path, `test`:
-    path, `kind`: as in `leaks`}.
+    its `checkpoint` and what `uncertainty.mcnemar` returns; `images`, `seen_in_training` and `accuracy_unseen`, of
+    `selection`; and `in_both_splits`, a list of {`train`: path, `test`: path, `kind`: as in `leaks`}.
     """
 
     subject: Subject
@@ -76,13 +77,14 @@ class Report:
     labels: torch.Tensor  # (N,)
 
     def write(self, folder: Path) -> None:
-        """Write report.json, the figures as PNG, and report.html, which holds them all.
+        """Write report.json, the figures as PNG, and report.html, which holds them all, in place of an earlier report.
 
         Raises:
             InputError: a file cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         drawn = _figures(self)
+        folder.mkdir(parents=True, exist_ok=True)
+        files.remove_known(folder, files.EVALUATION)
         for name, figure in drawn.items():
             files.write_bytes(folder / f"{name}.png", figure.png)
         title = f"How good is {self.subject.model_name} on {self.subject.data}?"
@@ -91,24 +93,33 @@ class Report:
         files.write_json(folder / "report.json", self.content)
 
     def summary(self) -> str:
-        """Return the most asked numbers and the warnings, as lines to print."""
+        """Return the most asked numbers as lines to print; what casts doubt on them comes first."""
         asked = ("accuracy", "balanced_accuracy", "matthews_correlation", "auc", "expected_calibration_error")
-        lines = [f"{name.replace('_', ' '):28} {shown(self.content[name])}" for name in asked]
+        lines = [f"Warning: {warning}" for warning in self.warnings]
+        lines += [f"{name.replace('_', ' '):28} {shown(self.content[name])}" for name in asked]
+        if "accuracy_unseen" in self.content:
+            unseen = f"{'accuracy of unseen images':28} {shown(self.content['accuracy_unseen'])}"
+            lines.insert(len(self.warnings) + 1, unseen)
         if against := self.content.get("against"):
             lines.append(_comparison(against))
-        return "\n".join(lines + [f"Warning: {warning}" for warning in self.warnings])
+        return "\n".join(lines)
 
     @property
     def warnings(self) -> list[str]:
         """What a reader must not miss."""
-        warnings = list(self.content["warnings"])
+        warnings = []
+        if (seen := self.content["seen_in_training"]) and self.subject.split != "train":
+            warnings.append(
+                f"{len(seen)} of the {self.content['n']} images were seen in training, such as {seen[0]}: the numbers "
+                "are better than on new images."
+            )
         if pairs := self.content["in_both_splits"]:
             identical = sum(pair["kind"] == "identical" for pair in pairs)
             warnings.append(
                 f"{len(pairs)} pairs of a training and a test image are the same: {identical} identical, "
                 f"{len(pairs) - identical} nearly so; the first is {pairs[0]['train']} and {pairs[0]['test']}."
             )
-        return warnings
+        return warnings + self.content["warnings"]
 
 
 @dataclass(frozen=True)
@@ -166,8 +177,8 @@ def _facts(report: Report) -> list[str]:
     """Return the sentences at the head of the report."""
     subject = report.subject
     facts = [
-        f"{subject.checkpoint} on the {subject.split} images of {subject.data} ({subject.origin}): "
-        f"{len(report.labels)} images, {len(report.content['class_names'])} classes.",
+        f"{subject.checkpoint} on {subject.data} ({subject.origin}), {len(report.content['class_names'])} classes.",
+        f"Measured: {subject.images}.",
         "In brackets stand 95% intervals: the true values that fit with what these images gave. Proportions have "
         "Wilson's, the rest a bootstrap's.",
     ]
@@ -192,6 +203,8 @@ def _comparison(against: dict) -> str:
 def _tables(content: dict) -> list[Table]:
     """Return the tables of numbers."""
     overall = [(title, shown(content[key])) for key, title in OVERALL.items() if key in content]
+    if "accuracy_unseen" in content:
+        overall.insert(1, ("Accuracy on images not seen in training", shown(content["accuracy_unseen"])))
     overall += [(f"Top-{k} accuracy", shown(value)) for k, value in content["top_k"].items()]
     rows = [
         (name, *(shown(measures[key]) for key in BY_CLASS), str(measures["support"]["value"]))
@@ -210,9 +223,6 @@ def _figures(report: Report) -> dict[str, PageFigure]:
     """Draw every figure, by the name of its file."""
     subject, logits, labels = report.subject, report.logits, report.labels
     names, positive = report.content["class_names"], subject.positive
-    areas, macro = curves.roc_curves(logits, labels, names, positive=positive)
-    if macro is not None:
-        areas |= {"mean of the classes": macro}
     drawn = {
         "confusion_matrix": (
             plots.confusion_matrix(report.content["confusion_matrix"], names),
@@ -220,7 +230,7 @@ def _figures(report: Report) -> dict[str, PageFigure]:
             "Rows are true classes, columns predicted ones; what is off the diagonal is wrong.",
         ),
         "roc": (
-            figures.roc(areas),
+            figures.roc(*curves.roc_curves(logits, labels, names, positive=positive)),
             "ROC curves",
             "Each point is a threshold: how many of the class are found, against how many others are taken for it.",
         ),

@@ -19,6 +19,8 @@ from going_modular.evaluation.scores import Scores, ratio
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
 CELLS = 2**19  # numbers held at a time, so that memory does not grow with the resamples
+RANKED = 2**22  # ranks held at a time, so that memory does not grow with the classes
+ENOUGH, WORK = 200, 2**32  # resamples at least; samples x classes x resamples at most, some 10 seconds
 
 
 def wilson_interval(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -144,19 +146,31 @@ def resample_scores(scores: Scores, *, resamples: int, seed: int) -> dict[str, n
     """Resample samples and measure each resample.
 
     Returns:
-        `auc` and `average_precision`, each class against the rest: (resamples, C); `log_loss`, `brier`,
-        `expected_calibration_error`: (resamples,). NaN where a metric is not defined.
+        `auc` and `average_precision`, each class against the rest: (resamples, C), of so many samples and classes that
+        it would take minutes fewer resamples, but not below 200; `log_loss`, `brier`, `expected_calibration_error`:
+        (resamples,). NaN where a metric is not defined.
     """
     samples, classes = scores.probabilities.shape
     means = np.column_stack([scores.log_losses, scores.brier_scores, scores.calibration_gaps]).T / samples
-    rankings = [Ranking(scores.true == c, scores.probabilities[:, c]) for c in range(classes)]
     resampled = {name: np.empty(resamples) for name in ("log_loss", "brier", "expected_calibration_error")}
-    resampled |= {name: np.empty((resamples, classes)) for name in ("auc", "average_precision")}
-    for chunk, weights in _weights(samples, resamples, np.random.default_rng(seed)):
+    for chunk, weights in _weights(samples, resamples, seed):
         resampled["log_loss"][chunk], resampled["brier"][chunk], *gaps = means @ weights
         resampled["expected_calibration_error"][chunk] = np.abs(gaps).sum(axis=0)
-        for c, ranking in enumerate(rankings):
-            resampled["auc"][chunk, c], resampled["average_precision"][chunk, c] = ranking.measure(weights)
+    affordable = max(WORK // (samples * classes), ENOUGH)
+    return resampled | _resample_rankings(scores, resamples=min(resamples, affordable), seed=seed)
+
+
+def _resample_rankings(scores: Scores, *, resamples: int, seed: int) -> dict[str, np.ndarray]:
+    """Resample samples and return `auc` and `average_precision` of each class against the rest, (resamples, C)."""
+    samples, classes = scores.probabilities.shape
+    resampled = {name: np.empty((resamples, classes)) for name in ("auc", "average_precision")}
+    held = max(RANKED // samples, 1)
+    for first in range(0, classes, held):
+        some = range(first, min(first + held, classes))
+        rankings = [(c, Ranking(scores.true == c, scores.probabilities[:, c])) for c in some]
+        for chunk, weights in _weights(samples, resamples, seed):  # the same for all classes
+            for c, ranking in rankings:
+                resampled["auc"][chunk, c], resampled["average_precision"][chunk, c] = ranking.measure(weights)
     return resampled
 
 
@@ -171,8 +185,9 @@ class Ranking:
         steps, step = np.unique(-score[positives], return_inverse=True)  # descending scores
         shape = (len(steps) + 1, len(score))  # the last row: what ranks below every positive
         self._positives = _sums(step, positives, shape)
-        self._rest_at_or_above = _sums(np.searchsorted(steps, -score[rest], side="left"), rest, shape)
-        self._rest_above = _sums(np.searchsorted(steps, -score[rest], side="right"), rest, shape)
+        at_or_above, above = (np.searchsorted(steps, -score[rest], side=side) for side in ("left", "right"))
+        self._rest_at_or_above = _sums(at_or_above, rest, shape)
+        self._rest_above = _sums(above, rest, shape) if (at_or_above != above).any() else None  # None: without ties
 
     def measure(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return AUC and average precision for each of B columns of weights.
@@ -186,7 +201,7 @@ class Ranking:
         positives = self._positives @ weights  # (steps + 1, B)
         above = np.cumsum(positives, axis=0)
         rest = np.cumsum(self._rest_at_or_above @ weights, axis=0)
-        rest_above = np.cumsum(self._rest_above @ weights, axis=0)
+        rest_above = rest if self._rest_above is None else np.cumsum(self._rest_above @ weights, axis=0)
         # of all pairs, those in the wrong order; a tie is half a pair
         wrong = (positives * (rest + rest_above)).sum(axis=0) / 2
         precision = above / np.maximum(above + rest, 1)  # where nothing was drawn yet it weighs nothing
@@ -198,8 +213,9 @@ def _sums(group: np.ndarray, members: np.ndarray, shape: tuple[int, int]) -> csr
     return csr_array((np.ones(len(members)), (group, members)), shape=shape)
 
 
-def _weights(samples: int, resamples: int, rng: np.random.Generator) -> Iterator[tuple[slice, np.ndarray]]:
+def _weights(samples: int, resamples: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield slices of the resamples and how often each sample was drawn, (samples, slice's length)."""
+    rng = np.random.default_rng(seed)
     for chunk in _chunks(resamples, samples):
         draws = (rng.integers(samples, size=samples) for _ in range(chunk.start, chunk.stop))
         yield chunk, np.stack([np.bincount(draw, minlength=samples) for draw in draws], axis=1).astype(float)

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -14,7 +13,7 @@ from going_modular.common.errors import InputError
 from going_modular.common.files import check_writable
 from going_modular.data import images, sources
 from going_modular.data.splits import Splits, hold_out
-from going_modular.fine_tuning import launch, recipes
+from going_modular.fine_tuning import fingerprint, launch, recipes
 from going_modular.fine_tuning.settings import Settings, check
 from going_modular.fine_tuning.update_batches import UpdateBatches
 from going_modular.models import pretrained
@@ -58,14 +57,18 @@ def prepare(settings: Settings) -> Job:
     clock = run_folder.Clock()
     check(settings)
     stages = recipes.stages(settings.recipe)
+    launch.check(settings.devices, settings.nodes)
     _check_processes(settings)
-    check_writable(settings.output or run_folder.RUNS)
-    if settings.output and not settings.resume and any((settings.output / "checkpoints").glob("*/last.ckpt")):
-        raise InputError(f"Output folder {str(settings.output)!r} has a run: go on with --resume, or name another")
+    if settings.resume:
+        check_writable(settings.output)
+    else:
+        run_folder.check_output(settings.output)
     device = _choose_device(settings)
     if settings.model is not None:  # a typing error is told before anything is downloaded
         pretrained.entry(settings.model, settings.weights)
     splits = _load(settings)
+    if settings.resume:
+        fingerprint.check(settings.resume, splits)
     clock.lap("data")
 
     name = model_builder.resolve_name(settings.model, settings.weights)
@@ -75,7 +78,7 @@ def prepare(settings: Settings) -> Job:
         recipes.unfreeze(model, stage.blocks)
     precision = "fp16" if settings.precision == "fp16" else resolve_precision(settings.precision, device)
     clock.lap("model")
-    settings = dataclasses.replace(settings, model=name, data=_same_again(settings.data or splits.name))
+    settings = dataclasses.replace(settings, model=name, data=splits.source)
     return Job(settings, stages, model, transform, splits.with_transform(transform), device, precision, clock)
 
 
@@ -99,7 +102,9 @@ def _choose_device(settings: Settings) -> str:
 
 
 def _load(settings: Settings) -> Splits:
-    splits = data_setup.load_splits(settings.data, seed=settings.seed, validation=True)
+    if settings.resume and settings.data is not None and not sources.is_here(settings.data):
+        raise InputError(f"Data {settings.data!r} of this run is not there; name its new place with --data")
+    splits = data_setup.load_splits(settings.data, seed=settings.seed, validation=True, group_by=settings.group_by)
     if settings.train_images is not None and settings.train_images < len(splits.train):
         _, chosen = hold_out(splits.train, settings.train_images / len(splits.train), seed=settings.seed)
         splits = dataclasses.replace(splits, train=chosen)
@@ -111,9 +116,3 @@ def _load(settings: Settings) -> Splits:
     if (fewest := min(len(splits.validation), len(splits.test))) < processes:
         raise InputError(f"{fewest} validation or test images for {processes} processes; use fewer")
     return splits
-
-
-def _same_again(data: str) -> str:
-    """Return data that names the same from another current folder."""
-    is_name = data in sources.DOWNLOADS or data in (sources.EUROSAT, sources.SAMPLE)
-    return data if is_name else str(Path(data).resolve())

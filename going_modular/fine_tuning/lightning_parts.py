@@ -17,7 +17,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from torchvision.transforms import v2
 
 from going_modular import engine
-from going_modular.common.device import default_num_workers
+from going_modular.common.device import default_num_workers, workers_that_fit
 from going_modular.common.errors import InputError
 from going_modular.fine_tuning import recipes
 from going_modular.fine_tuning.update_batches import Augmented, UpdateBatches, seed_of, share_of
@@ -34,7 +34,7 @@ class Data(L.LightningDataModule):
         batch_size: samples an update, over all processes.
         seed: of the order and the augmentation.
         accumulate: batches an update in each process.
-        num_workers: processes that read, for each process that trains.
+        num_workers: processes that read, shared by the processes that train. None: as many as are of use and fit.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Data(L.LightningDataModule):
         super().__init__()
         self.train, self.validation = train, validation
         self.batch_size, self.seed, self.accumulate = batch_size, seed, accumulate
-        self.num_workers = default_num_workers() if num_workers is None else num_workers
+        self.num_workers = num_workers
 
     def setup(self, stage: str) -> None:
         """Deal the batches out, now that the processes are known.
@@ -69,6 +69,7 @@ class Data(L.LightningDataModule):
             processes=self.processes,
             accumulate=self.accumulate,
         )
+        self.workers = self._workers(self.trainer.num_devices)
 
     def train_dataloader(self) -> DataLoader:
         """Return this process's batches of every update.
@@ -83,11 +84,17 @@ class Data(L.LightningDataModule):
         mine = Subset(self.validation, share_of(len(self.validation), self.rank, self.processes))
         return DataLoader(mine, -(-self.batch_size // self.processes), **self._options())
 
+    def _workers(self, here: int) -> int:
+        """Return how many processes read for this one, of those that train on this computer."""
+        if self.num_workers is not None:
+            return -(-self.num_workers // here)
+        batch_size = -(-self.batch_size // self.processes)
+        return workers_that_fit(-(-default_num_workers() // here), self.validation, batch_size, processes=here)
+
     def _options(self) -> dict:
-        workers = -(-self.num_workers // self.trainer.num_devices)
         return {
-            "num_workers": workers,
-            "persistent_workers": workers > 0,
+            "num_workers": self.workers,
+            "persistent_workers": self.workers > 0,
             "pin_memory": torch.cuda.is_available(),
             # the base seed of workers must not come out of the generator that training uses
             "generator": torch.Generator(),
@@ -137,6 +144,7 @@ class Classifier(L.LightningModule):
             setattr(self, name, MeanMetric(nan_strategy=math.nan).set_dtype(torch.float64))
         self.val_confusion = MulticlassConfusionMatrix(num_classes)
         self.history: dict[str, list[float]] = {name: [] for name in HISTORY}
+        self.has_started = False
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and the schedule, stepped after every update."""
@@ -146,6 +154,10 @@ class Classifier(L.LightningModule):
         warmup = min(round(self.warmup_epochs * updates), total - 1)
         rates = recipes.schedule(optimizer, self.schedule, warmup_steps=warmup, total_steps=total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rates, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Note that training goes on, from whatever checkpoint."""
+        self.has_started = True
 
     def on_train_epoch_start(self) -> None:
         """Put in training mode what learns; the rest, with its BatchNorm statistics, stays as it is."""

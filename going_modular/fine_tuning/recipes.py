@@ -32,7 +32,7 @@ def stages(recipe: str) -> list[Stage]:
     Raises:
         InputError: no such recipe.
     """
-    if last := re.fullmatch(r"last-([1-9]\d*)", recipe):
+    if last := re.fullmatch(r"last-([1-9][0-9]{0,3})", recipe):
         return [Stage(recipe, int(last[1]))]
     if recipe in ("head", "head-then-all", "all"):
         return [Stage(part, 0 if part == "head" else None) for part in recipe.split("-then-")]

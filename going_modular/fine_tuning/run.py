@@ -2,17 +2,21 @@
 
 import dataclasses
 import sys
+from pathlib import Path
 
 import torch
 
 from going_modular import features, metrics, model_builder
 from going_modular.common import cli, files
-from going_modular.fine_tuning import launch, stages
+from going_modular.common.errors import InputError
+from going_modular.data import provenance
+from going_modular.fine_tuning import checkpoints, fingerprint, launch, stages
 from going_modular.fine_tuning.job import Job, prepare
-from going_modular.fine_tuning.settings import Settings, file_content
+from going_modular.fine_tuning.settings import Settings, file_content, read_file
 from going_modular.saving import run_folder
 
-FILES = (*run_folder.FILES, "settings.json", "checkpoints")
+SETTINGS = "settings.json"
+FILES = (*run_folder.FILES, SETTINGS, "checkpoints")
 
 
 def is_finished(settings: Settings) -> bool:
@@ -26,13 +30,21 @@ def begin(job: Job) -> Job:
     Under torchrun or SLURM the first process writes.
     """
     output = run_folder.make(job.settings.model, job.settings.output)
-    if launch.rank() == 0 and job.settings.resume is None:
-        files.write_json(output / "settings.json", file_content(job.settings))
+    if launch.rank() == 0:
+        if job.settings.resume is None:
+            run_folder.clear(output)
+            checkpoints.clear(output)
+            fingerprint.write(output, job.splits)
+            files.write_json(output / SETTINGS, file_content(job.settings))
+        else:
+            _note_place(output / SETTINGS, job.settings.data)
     splits = job.splits
     print(
         f"Data: {splits.name}, {splits.origin}; {len(splits.train)} training, {len(splits.validation)} validation and "
         f"{len(splits.test)} test images"
     )
+    for note in splits.notes:
+        print(note)
     return dataclasses.replace(job, settings=dataclasses.replace(job.settings, output=output))
 
 
@@ -52,11 +64,26 @@ def take_part(settings: Settings) -> None:
 
 
 def finish(job: Job) -> None:
-    """Train the stages, test the best weights, and write the run's files from the first process."""
-    histories = {}
+    """Train the stages, test the best weights, and write the run's files from the first process.
+
+    Raises:
+        InputError: images that cannot be read, a loss that is not finite, or files that cannot be written; then it says
+            what is kept.
+    """
+    try:
+        _finish(job)
+    except InputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise InputError(f"{error}; {what_is_kept(job)}") from error
+        raise
+
+
+def _finish(job: Job) -> None:
+    fitted = {}
     for number, stage in enumerate(job.stages):
-        histories[stage.name], data, trainer = stages.fit(job, stage, is_first=number == 0)
+        fitted[stage.name] = stages.fit(job, stage, is_first=number == 0)
         job.clock.lap(stage.name)
+    data, trainer = fitted[job.stages[-1].name].data, fitted[job.stages[-1].name].trainer
     if isinstance(data, stages.FeatureData):
         test_features = data.test
     else:
@@ -70,7 +97,7 @@ def finish(job: Job) -> None:
     logits = model_builder.logits(job.model, test_features.tensors[0])
     job.clock.lap("test")
     if trainer.is_global_zero:
-        _write(job, histories, logits)
+        _write(job, fitted, logits)
     launch.leave()
 
 
@@ -79,17 +106,24 @@ def what_is_kept(job: Job) -> str:
     output = job.settings.output
     if output is None:
         return "nothing was kept"
-    if any((output / "checkpoints").glob("*/last.ckpt")):
+    if checkpoints.any_in(output):
         return f"the finished epochs are kept; go on with --resume {output}"
     return f"no epoch was finished; start again with --resume {output}"
 
 
-def _write(job: Job, histories: dict[str, dict[str, list[float]]], logits: torch.Tensor) -> None:
+def _note_place(path: Path, data: str) -> None:
+    """Write into a run's settings where its data is now, if it has moved."""
+    values = read_file(path, Settings)
+    if values.get("data") != data:
+        files.write_json(path, values | {"data": data})
+
+
+def _write(job: Job, fitted: dict[str, stages.Fitted], logits: torch.Tensor) -> None:
     """Write the files of a run whose model has the best weights, and print what came out.
 
     Args:
         job: the run.
-        histories: values by epoch of each stage, by its name.
+        fitted: what came of each stage, by its name.
         logits: (N, C), of the test images.
     """
     settings, splits = job.settings, job.splits
@@ -99,15 +133,15 @@ def _write(job: Job, histories: dict[str, dict[str, list[float]]], logits: torch
         settings.weights,
         job.feature_precision,
         splits,
+        provenance.record(splits),
         settings={name: getattr(settings, name) for name in ("recipe", "batch_size", "seed")}
         | {"device": job.device, "devices": settings.devices * settings.nodes, "precision": job.precision},
         hyperparameters=file_content(settings),
     )
-    history = histories[job.stages[-1].name]
-    best = min(range(len(history["val_loss"])), key=history["val_loss"].__getitem__)
+    history, best = fitted[job.stages[-1].name].history, fitted[job.stages[-1].name].best_epoch
     measures = {
         "best_epoch": best + 1,
-        "earlier_stages": {stage.name: histories[stage.name] for stage in job.stages[:-1]},
+        "earlier_stages": {stage.name: fitted[stage.name].history for stage in job.stages[:-1]},
         "majority_baseline": metrics.majority_baseline(splits.train.targets, splits.test.targets),
         "val_accuracy": history["val_acc"][best],
     }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 import types
 import typing
 from dataclasses import dataclass
@@ -10,33 +11,35 @@ from pathlib import Path
 from going_modular.common.errors import InputError
 from going_modular.common.seeds import DEFAULT_SEED
 
-WITH_RESUME = ("devices", "nodes")  # other settings of a resumed run are those that it began with
+WITH_RESUME = ("data", "devices", "nodes")  # other settings of a resumed run are those that it began with
 NOT_IN_FILES = ("output", "resume")  # a file that is used again describes a new run
+SHOWN = 60  # characters of a value
 _CHOICES = {
     "schedule": ("cosine", "step", "constant"),
     "augment": ("none", "crop", "randaugment"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
 }
+MANY = 10**9  # more than any run has, and a number that all that counts with it can hold
 # inclusive; None stands for a setting that is left out
 _RANGES = {
-    "train_images": (2, math.inf),
-    "epochs": (1, math.inf),
-    "head_epochs": (1, math.inf),
-    "batch_size": (1, math.inf),
-    "accumulate": (1, math.inf),
+    "train_images": (2, MANY),
+    "epochs": (1, MANY),
+    "head_epochs": (1, MANY),
+    "batch_size": (1, MANY),
+    "accumulate": (1, MANY),
     "lr": (1e-12, 1e6),
     "head_lr": (1e-12, 1e6),
     "layer_decay": (1e-6, 1),
     "weight_decay": (0, 1e6),
-    "warmup_epochs": (0, math.inf),
+    "warmup_epochs": (0, MANY),
     "label_smoothing": (0, 0.99),
     "mixup": (0, 100),
     "cutmix": (0, 100),
     "max_grad_norm": (1e-12, 1e12),
     "weight_averaging": (0, 1),
-    "patience": (1, math.inf),
-    "devices": (1, math.inf),
-    "nodes": (1, math.inf),
+    "patience": (1, MANY),
+    "devices": (1, 10_000),
+    "nodes": (1, 10_000),
     "seed": (0, 2**32 - 1),
 }
 
@@ -74,6 +77,7 @@ class Settings:
     precision: str = "auto"
     compile: bool = False
     seed: int = DEFAULT_SEED
+    group_by: str | None = None  # None: every image for itself
     output: Path | None = None  # None: a new folder under runs/
     resume: Path | None = None  # a run's folder, to go on with
 
@@ -107,12 +111,12 @@ def check(settings: Settings) -> None:
     """
     for name, choices in _CHOICES.items():
         if (value := getattr(settings, name)) not in choices:
-            raise InputError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+            raise InputError(f"{name} is {_shown(value)}; choose one of {', '.join(choices)}")
     for name, (low, high) in _RANGES.items():
         value = getattr(settings, name)
         if value is not None and not low <= value <= high:
-            wanted = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
-            raise InputError(f"{name} is {value}; it must be {wanted}")
+            wanted = f"at least {low:g}" if high == MANY and value < low else f"from {low:g} to {high:g}"
+            raise InputError(f"{name} is {_shown(value)}; it must be {wanted}")
 
 
 def read_file(path: Path, settings: type) -> dict[str, object]:
@@ -159,6 +163,8 @@ def _convert(path: Path, key: str, value: object, hint: object) -> object:
         return None
     for option in options:
         if option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            if abs(value) > sys.float_info.max:  # a whole number that float() refuses
+                return math.inf if value > 0 else -math.inf
             return float(value)
         if option is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
             try:
@@ -168,4 +174,12 @@ def _convert(path: Path, key: str, value: object, hint: object) -> object:
         if option in (int, str, bool) and type(value) is option:
             return value
     names = " or ".join("none" if option is type(None) else option.__name__ for option in options)
-    raise InputError(f"Settings {str(path)!r}: {key} is {value!r}, which is not of type {names}")
+    raise InputError(f"Settings {str(path)!r}: {key} is {_shown(value)}, which is not of type {names}")
+
+
+def _shown(value: object) -> str:
+    """Return a value as an error line shows it: no more than a line, however much of it there is."""
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a number of more than 20 digits"
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -2,19 +2,24 @@
 
 import contextlib
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 from torch.utils.data import ConcatDataset, TensorDataset
+from tqdm import tqdm
 
 from going_modular import data_setup, features, model_builder
-from going_modular.fine_tuning import recipes
+from going_modular.common.device import explain_lost_worker
+from going_modular.common.errors import InputError
+from going_modular.fine_tuning import checkpoints, launch, recipes
 from going_modular.fine_tuning.callbacks import EpochLines, StayStopped, StopOnSigterm, TensorBoard
 from going_modular.fine_tuning.job import Job
 from going_modular.fine_tuning.lightning_parts import Classifier, Data
@@ -53,24 +58,49 @@ class FeatureData(Data):
         super().setup(stage)
 
 
-def fit(job: Job, stage: recipes.Stage, *, is_first: bool) -> tuple[dict[str, list[float]], Data, L.Trainer]:
-    """Train a stage, from its last checkpoint where there is one, and leave the model with its best weights.
+@dataclass(frozen=True)
+class Fitted:
+    """What came of a stage; the model has the weights of its best epoch."""
 
-    Returns:
-        The history, the data and the Trainer that it was trained with.
+    history: dict[str, list[float]]  # by epoch
+    best_epoch: int  # from 0
+    data: Data
+    trainer: L.Trainer
+
+
+def fit(job: Job, stage: recipes.Stage, *, is_first: bool) -> Fitted:
+    """Train a stage, from its newest checkpoint where a run goes on, and leave the model with its best weights.
 
     Raises:
-        InputError: unreadable images, or a loss that is not finite.
+        InputError: unreadable images, a loss that is not finite, checkpoints that cannot be used or written.
     """
+    module, data = _module(job, stage, is_first=is_first), _data(job, stage)
+    folder, start = job.settings.output / "checkpoints" / stage.name, None
+    if job.settings.resume is not None:
+        start, notes = checkpoints.newest(folder, module, max_epochs=_epochs(job, stage))
+        for note in notes:
+            tqdm.write(note)
+    with _quiet():
+        _train(_trainer(job, stage, folder, start), module, data, folder if start else None)
+    best = checkpoints.read(folder / checkpoints.BEST)
+    module.load_state_dict(best["state_dict"])
+    return Fitted(module.history, best["epoch"], data, module.trainer)
+
+
+def _module(job: Job, stage: recipes.Stage, *, is_first: bool) -> Classifier:
+    """Return what learns in a stage, the rest of the model frozen."""
     settings, model = job.settings, job.model
     on_features = stage.blocks == 0
     recipes.unfreeze(model, stage.blocks, batch_norm=settings.batch_norm)
-    data = FeatureData(job) if on_features else _image_data(job)
     head_lr, lr = job.learning_rates(stage, is_first=is_first)
     groups = recipes.parameter_groups(
         model, lr=lr, head_lr=head_lr, layer_decay=settings.layer_decay, weight_decay=settings.weight_decay
     )
-    module = Classifier(
+    if not on_features:
+        model.to(memory_format=torch.channels_last)
+        if settings.compile:
+            model.compile()  # in place: the names of the weights stay
+    return Classifier(
         model_builder.head(model) if on_features else model,
         groups,
         num_classes=len(job.splits.class_names),
@@ -82,23 +112,52 @@ def fit(job: Job, stage: recipes.Stage, *, is_first: bool) -> tuple[dict[str, li
         cutmix=0.0 if on_features else settings.cutmix,
         channels_last=not on_features,
     )
-    if not on_features:
-        model.to(memory_format=torch.channels_last)
-        if settings.compile:
-            model.compile()  # in place: the names of the weights stay
-    folder = job.settings.output / "checkpoints" / stage.name
-    with _quiet():
-        trainer = _trainer(job, stage, folder)
-        last = folder / "last.ckpt"
-        try:
-            trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
-        except SystemExit as end:
-            if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes an exit of Ctrl-C
-                raise KeyboardInterrupt from None
+
+
+def _train(trainer: L.Trainer, module: Classifier, data: Data, start: Path | None) -> None:
+    """Let Lightning train, and say in one line what is no fault of the program.
+
+    Args:
+        trainer: what trains.
+        module: what learns.
+        data: what from.
+        start: the folder of the checkpoint that the trainer goes on from; None for a start.
+
+    Raises:
+        InputError: a file cannot be written, shared memory is full, or the checkpoint does not fit.
+    """
+    try:
+        trainer.fit(module, data, ckpt_path=start, weights_only=True)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes an exit of Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
+    except (InputError, BrokenPipeError):
+        raise
+    except OSError as error:
+        if error.errno is None:
             raise
-    best = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
-    module.load_state_dict(best["state_dict"])
-    return module.history, data, trainer
+        # TensorBoard's writer names no file
+        raise InputError(f"Cannot write in {trainer.logger.save_dir!r}: {error.strerror}") from error
+    except RuntimeError as error:
+        if (told := explain_lost_worker(error)) is None:
+            raise
+        raise told from error
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if start is None or module.has_started:
+            raise
+        raise InputError(
+            f"The checkpoints in {str(start)!r} are none of this run; remove that folder to train this stage anew"
+        ) from error
+
+
+def _data(job: Job, stage: recipes.Stage) -> Data:
+    return FeatureData(job) if stage.blocks == 0 else _image_data(job)
+
+
+def _epochs(job: Job, stage: recipes.Stage) -> int:
+    is_head_first = stage.blocks == 0 and "-then-" in job.settings.recipe
+    return job.settings.head_epochs if is_head_first else job.settings.epochs
 
 
 def _image_data(job: Job) -> Data:
@@ -116,8 +175,10 @@ def _image_data(job: Job) -> Data:
     )
 
 
-def _trainer(job: Job, stage: recipes.Stage, folder: Path) -> L.Trainer:
+def _trainer(job: Job, stage: recipes.Stage, folder: Path, start: dict | None) -> L.Trainer:
+    """Return what trains a stage; `start` is the checkpoint that it goes on from."""
     settings = job.settings
+    rank_zero_only.rank = launch.rank()  # Lightning guesses it from variables that others may have set
     on_features = stage.blocks == 0
     kind, _, index = job.device.partition(":")
     processes = settings.devices * settings.nodes
@@ -126,16 +187,17 @@ def _trainer(job: Job, stage: recipes.Stage, folder: Path) -> L.Trainer:
         name=TENSORBOARD,
         version=stage.name,
         default_hp_metric=False,
-        purge_step=_steps_kept(folder),
+        purge_step=start and start["global_step"] + 1,  # what TensorBoard has of later updates is written again
     )
     return L.Trainer(
+        default_root_dir=folder,  # where, under SLURM, Lightning looks for checkpoints of its own
         accelerator={"cuda": "gpu"}.get(kind, kind),
         devices=[int(index)] if index else settings.devices,
         num_nodes=settings.nodes,
         strategy="ddp" if processes > 1 else "auto",
         sync_batchnorm=settings.batch_norm and processes > 1 and kind == "cuda",
         precision="32-true" if on_features else PRECISIONS[job.precision],
-        max_epochs=settings.head_epochs if on_features and "-then-" in settings.recipe else settings.epochs,
+        max_epochs=_epochs(job, stage),
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.max_grad_norm,
         callbacks=_callbacks(job, stage, folder),
@@ -145,45 +207,48 @@ def _trainer(job: Job, stage: recipes.Stage, folder: Path) -> L.Trainer:
         use_distributed_sampler=False,  # ours deals every sample out once
         enable_progress_bar=False,
         enable_model_summary=False,
-        # going on after a stop is for --resume; Lightning's way would write checkpoints of its own
-        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+        plugins=[launch.environment(), checkpoints.WholeFiles(start)],
     )
 
 
 def _callbacks(job: Job, stage: recipes.Stage, folder: Path) -> list[Callback]:
     settings = job.settings
-    keep = {"dirpath": folder, "save_on_train_epoch_end": True, "enable_version_counter": False}
     callbacks = [
         StopOnSigterm(),
         EpochLines(stage.name),
         TensorBoard(job.splits.validation, seed=settings.seed),
         EarlyStopping("val_loss", patience=settings.patience, check_on_train_epoch_end=True),
         StayStopped(),
-        ModelCheckpoint(filename="best", monitor="val_loss", **keep),
-        ModelCheckpoint(filename="last", **keep),  # after the best: it knows which that is
+        checkpoints.Keep(folder / checkpoints.BEST, monitor=checkpoints.MONITOR),
+        checkpoints.Keep(folder / checkpoints.LAST),
     ]
     if settings.weight_averaging is not None:
         callbacks.append(EMAWeightAveraging(decay=settings.weight_averaging))
     return callbacks
 
 
-def _steps_kept(folder: Path) -> int | None:
-    """Return the updates in the last checkpoint: what TensorBoard has of later ones will be written again."""
-    last = folder / "last.ckpt"
-    return torch.load(last, map_location="cpu", weights_only=True)["global_step"] + 1 if last.is_file() else None
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning's notes on the hardware and its advice on workers off the terminal; errors still come."""
+    """Keep Lightning's notes on the hardware and its advice on workers off the terminal; errors still come.
+
+    An error of TensorBoard's writing thread comes from the next call that writes, too: once is enough.
+    """
+    before = threading.excepthook
+
+    def report(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, OSError):
+            before(arguments)
+
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
+    threading.excepthook = report
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning.*")
             yield
     finally:
+        threading.excepthook = before
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

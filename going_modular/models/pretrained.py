@@ -6,6 +6,7 @@ PyTorch or safetensors file of tensors. Nothing is unpickled but tensors.
 
 import difflib
 import hashlib
+import os
 import re
 import warnings
 from pathlib import Path
@@ -22,6 +23,7 @@ from going_modular.data import download
 from going_modular.models.efficientnet_lite import EfficientNetLite0Weights
 
 LITE0 = "efficientnet_lite0"
+NO_LINEAR = ("squeezenet1_0", "squeezenet1_1")  # they end in a convolution; no weights change that
 HYBRID = "hybrid_"  # before the name of a CNN whose feature maps a Transformer reads
 # densenet121-a639ec97.pth and its like were saved when "norm1" was written "norm.1"
 _OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
@@ -45,7 +47,8 @@ def entry(name: str, weights: str | Path | None) -> WeightsEnum:
     """Return torchvision's entry for these weights; for a local file or None, the model's DEFAULT one.
 
     Raises:
-        InputError: the model has no weights of that name and there is no such file.
+        InputError: no such model, or one without a Linear to replace; it has no weights of that name and there is no
+            such file.
     """
     _check_name(name)
     entries = _entries(name)
@@ -104,7 +107,7 @@ def availability(name: str) -> str | None:
     weights = entry(name, "DEFAULT")
     if backbone_name(name) == LITE0:
         return "its ImageNet weights are installed"
-    if (path := hub_path(weights)).exists():
+    if _is_there(path := hub_path(weights)):
         return f"its weights are in {path.parent}"
     return "its weights can be downloaded" if download.is_reachable(weights.url) else None
 
@@ -130,6 +133,10 @@ def hub_path(weights: WeightsEnum) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
 
 
+def _is_there(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - where nobody may look, Path.exists raises
+
+
 def _check_name(name: str) -> None:
     if name not in (names := model_names()):
         # equally near names in alphabetical order: efficientnet_bo means b0 rather than b7
@@ -138,6 +145,8 @@ def _check_name(name: str) -> None:
         raise InputError(
             f"Unknown model {name!r}; " + (f"try one of {', '.join(close)}" if close else "see the README")
         )
+    if name in NO_LINEAR:
+        raise InputError(f"{name} has no Linear at its end: choose another model, such as resnet18")
 
 
 def _entries(name: str) -> type[WeightsEnum]:
@@ -159,7 +168,7 @@ def _is_file_name(name: str, weights: str | Path) -> bool:
 
 def _fetch(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
     """Read torchvision's weights from torch's hub folder, downloaded to it first if they are not there."""
-    if weights.url and not (path := hub_path(weights)).exists():
+    if weights.url and not _is_there(path := hub_path(weights)):
         # torch.hub would wait for ever for a server that does not answer, and cannot resume
         try:
             if not download.is_reachable(weights.url):

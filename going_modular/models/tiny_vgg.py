@@ -1,9 +1,27 @@
 """A small convolutional network, after CNN Explainer."""
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from going_modular.common.errors import InputError
+
+_THEIR_NAMES = {"input_shape": "in_channels", "output_shape": "num_classes"}
+
+
+def _by_their_names(init: Callable[..., None]) -> Callable[..., None]:
+    """Let the well-known course's names of arguments stand for ours."""
+
+    @functools.wraps(init)
+    def renamed(*arguments: object, **options: object) -> None:
+        for theirs, ours in _THEIR_NAMES.items():
+            if theirs in options and ours in options:
+                raise TypeError(f"{ours} and {theirs} are one argument; give one of them")
+        init(*arguments, **{_THEIR_NAMES.get(name, name): value for name, value in options.items()})
+
+    return renamed
 
 
 class TinyVGG(nn.Module):
@@ -17,13 +35,18 @@ class TinyVGG(nn.Module):
         hidden_units: channels of every convolution.
         num_classes: the width of the output.
         image_size: the side of the square images, in pixels, at least 16.
+
+    The well-known course's `input_shape` and `output_shape` may stand for `in_channels` and `num_classes`. The parts
+    are called as there, so that a `state_dict` saved there loads here.
     """
 
+    @_by_their_names
     def __init__(self, in_channels: int, hidden_units: int, num_classes: int, *, image_size: int = 64) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(self._block(in_channels, hidden_units), self._block(hidden_units, hidden_units))
+        self.conv_block_1 = self._block(in_channels, hidden_units)
+        self.conv_block_2 = self._block(hidden_units, hidden_units)
         side = image_size
-        for _ in self.blocks:
+        for _ in (self.conv_block_1, self.conv_block_2):
             side = (side - 4) // 2  # two unpadded 3x3 convolutions take 4 pixels, the pool halves
         if side < 1:
             raise InputError(f"image_size is {image_size}; TinyVGG needs at least 16 pixels")
@@ -41,4 +64,4 @@ class TinyVGG(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images (B, in_channels, image_size, image_size) to logits (B, num_classes)."""
-        return self.classifier(self.blocks(images))
+        return self.classifier(self.conv_block_2(self.conv_block_1(images)))

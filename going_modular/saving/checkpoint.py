@@ -6,9 +6,10 @@ for EfficientNet-B0. It is data: loading it runs nothing (a pickle, what `torch.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,10 +19,13 @@ from torchvision.models import WeightsEnum
 from going_modular import model_builder
 from going_modular.common import files
 from going_modular.common.errors import InputError
+from going_modular.data.provenance import DIGEST_BYTES, PARTS, Provenance
+from going_modular.data.splits import SplitRule
 from going_modular.models import pretrained
 
 # the one key of the metadata: safetensors writes several in any order, and equal runs should write equal files
 FORMAT = "going_modular.checkpoint.v1"
+DIGESTS = "trained_on."  # before the names of tensors that tell images, not weights
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Checkpoint:
     weights: str | dict[str, str] | None  # as `weights.describe` returns it
     precision: str  # fp32 or bf16: what the head was trained on, and what to predict in
     metrics: dict
+    trained_on: Provenance | None = None  # the images; None where the checkpoint cannot tell
 
 
 def save(
@@ -46,6 +51,7 @@ def save(
     class_names: Sequence[str],
     metrics: dict | None = None,
     precision: str = "fp32",
+    trained_on: Provenance | None = None,
 ) -> Path:
     """Write a checkpoint in one step: the head alone where the backbone is as it came, else the whole model.
 
@@ -58,6 +64,7 @@ def save(
         class_names: one a logit.
         metrics: anything that JSON can hold.
         precision: `fp32` or `bf16`.
+        trained_on: the images it was trained, chosen and tested on: no evaluation takes one kind for another.
 
     Raises:
         InputError: as many class names as logits are needed; the file cannot be written.
@@ -76,6 +83,9 @@ def save(
         "metrics": metrics or {},
     }
     tensors = (head if part == "head" else model).state_dict()
+    if trained_on is not None:
+        described["trained_on"] = {"data": trained_on.data, **asdict(trained_on.rule)}
+        tensors |= {f"{DIGESTS}{part}": _bytes_of(digests) for part, digests in trained_on.digests.items()}
     content = safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         metadata={FORMAT: json.dumps(described, ensure_ascii=False)},
@@ -104,6 +114,7 @@ def load(path: str | Path, *, weights: str | Path | None = None, device: torch.d
     _check_description(path, described)
     name, recorded, class_names = described["model"], described["weights"], described["class_names"]
     part, precision, metrics = described["part"], described["precision"], described["metrics"]
+    trained_on = _provenance(path, described.get("trained_on"), tensors)
     named = recorded if isinstance(recorded, str) else None
     entry = pretrained.entry(name, named)
     if named is not None and named != entry.name:  # a path, perhaps
@@ -120,7 +131,7 @@ def load(path: str | Path, *, weights: str | Path | None = None, device: torch.d
         raise InputError(
             f"Checkpoint {str(path)!r} does not fit {name} with the {len(class_names)} classes it names; train again"
         ) from error
-    return Checkpoint(model.to(device), entry.transforms(), class_names, name, recorded, precision, metrics)
+    return Checkpoint(model.to(device), entry.transforms(), class_names, name, recorded, precision, metrics, trained_on)
 
 
 def _read(path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
@@ -144,6 +155,33 @@ def _read(path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
                 f"Checkpoint {str(path)!r} is a pickle, which could run anything, and is not opened; train again"
             ) from error
         raise InputError(f"Checkpoint {str(path)!r} is damaged ({error}); train again") from error
+
+
+def _bytes_of(digests: np.ndarray) -> torch.Tensor:
+    """Return digests (N,) uint64 as a tensor (N, 8) uint8."""
+    return torch.from_numpy(digests.astype("<u8").view(np.uint8).reshape(-1, DIGEST_BYTES).copy())
+
+
+def _provenance(path: Path, described: object, tensors: dict[str, torch.Tensor]) -> Provenance | None:
+    """Take the digests of images out of a checkpoint's tensors; return what they were split from, if it says so."""
+    stored = {name.removeprefix(DIGESTS): tensors.pop(name) for name in list(tensors) if name.startswith(DIGESTS)}
+    if described is None and not stored:
+        return None
+    fields = described if isinstance(described, dict) else {}
+    sound = (
+        isinstance(fields.get("data"), str)
+        and type(fields.get("seed")) is int
+        and isinstance(fields.get("validation"), bool)
+        and isinstance(fields.get("group_by"), str | None)
+        and "train" in stored
+        and set(stored) <= set(PARTS)
+        and all(rows.dtype == torch.uint8 and rows.shape[1:] == (DIGEST_BYTES,) for rows in stored.values())
+    )
+    if not sound:
+        raise InputError(f"Checkpoint {str(path)!r} is damaged (its trained_on cannot be used); train again")
+    rule = SplitRule(fields["seed"], fields["validation"], fields["group_by"])
+    digests = {part: rows.numpy().reshape(-1).view("<u8").astype(np.uint64) for part, rows in stored.items()}
+    return Provenance(fields["data"], rule, digests)
 
 
 def _is_pickle(path: Path) -> bool:

@@ -2,11 +2,12 @@
 
 import contextlib
 import copy
+import json
 import platform
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,8 @@ from torch import nn
 from going_modular import model_builder, plots
 from going_modular.common import files
 from going_modular.common.errors import InputError
-from going_modular.data import images
+from going_modular.data import images, sources
+from going_modular.data.provenance import Provenance
 from going_modular.data.splits import Splits
 from going_modular.models import pretrained
 from going_modular.saving import checkpoint
@@ -30,6 +32,7 @@ RUNS = Path("runs")  # in the current folder
 GRID_IMAGES = 12
 MODEL, METRICS, TENSORBOARD = "model.safetensors", "metrics.json", "tensorboard"
 FILES = (MODEL, METRICS, "loss_curves.png", "predictions.png", "confusion_matrix.png", TENSORBOARD)
+EVALUATION = "evaluation"  # where evaluate.py writes, beside the model
 
 
 class Clock:
@@ -60,6 +63,7 @@ class Trained:
     weights: str | Path | None  # the backbone's, as `create_model` takes them
     precision: str  # of the features that its head knows: fp32 or bf16
     splits: Splits
+    trained_on: Provenance  # the images of the splits, by their contents
     settings: Mapping[str, object]  # for metrics.json; `seed` is among them
     hyperparameters: Mapping[str, object]  # for TensorBoard's table of runs
 
@@ -80,6 +84,41 @@ def make(model_name: str, folder: Path | None = None) -> Path:
             folder = RUNS / f"{stem}-{count}"
 
 
+def check_output(folder: Path | None) -> None:
+    """Raise where a new run cannot be written.
+
+    Args:
+        folder: the one named, or None for one under runs/.
+
+    Raises:
+        InputError: the folder cannot be written, or fine_tune.py could go on with the run in it.
+    """
+    files.check_writable(folder or RUNS)
+    if folder and any((folder / "checkpoints").glob("*/last.ckpt")):
+        raise InputError(
+            f"Output folder {str(folder)!r} has a run: go on with --resume, or name another (fine_tune.py wrote it)"
+        )
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier run left: its figures must not stand beside another's numbers.
+
+    What no run writes stays.
+
+    Raises:
+        InputError: a file cannot be removed.
+    """
+    files.remove_known(folder, (METRICS, *FILES))  # METRICS first: a run that has it is finished
+    files.remove_known(folder / EVALUATION, files.EVALUATION)
+    written = [path.parent for path in (folder / TENSORBOARD).glob("*/events.out.tfevents.*")]
+    for stage in set(written):
+        names = [path.name for path in stage.glob("events.out.tfevents.*")]
+        files.remove_known(stage, [*names, "hparams.yaml"])  # which Lightning writes
+    for emptied in (folder / EVALUATION, *set(written), folder / TENSORBOARD):
+        with contextlib.suppress(OSError):  # it is not there, or not empty
+            emptied.rmdir()
+
+
 def newest_checkpoint() -> Path:
     """Return the checkpoint of the newest run in the current folder.
 
@@ -90,6 +129,25 @@ def newest_checkpoint() -> Path:
     if not checkpoints:
         raise InputError(f"No {RUNS}/*/{MODEL} here; run train.py first, or name a --checkpoint")
     return max(checkpoints, key=lambda path: path.stat().st_mtime_ns)
+
+
+def data_of(file: Path, trained_on: Provenance | None) -> str | None:
+    """Return the data that a checkpoint's run had, as its metrics.json says, else by the name in the checkpoint.
+
+    None for a checkpoint that does not say: then the default data is meant.
+
+    Raises:
+        InputError: the data is not here.
+    """
+    if trained_on is None:
+        return None
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        source = json.loads((file.parent / METRICS).read_text(encoding="utf-8"))["data_source"]
+        if sources.is_here(source):
+            return source
+    if sources.is_here(trained_on.data):
+        return trained_on.data
+    raise InputError(f"The data {trained_on.data!r} that {str(file)!r} was trained on is not here; name it with --data")
 
 
 def finish(
@@ -141,6 +199,7 @@ class KeepFinishedEpochs:
     def __init__(self, trained: Trained, folder: Path | None, clock: Clock) -> None:
         self.trained, self.folder, self.clock = trained, folder, clock
         self.history: dict[str, list[float]] | None = None
+        self.is_folder_made = False
 
     def remember(self, history: dict[str, list[float]]) -> None:
         """Take note of a finished epoch: the history so far, and the head as it is."""
@@ -148,8 +207,11 @@ class KeepFinishedEpochs:
         self.head = copy.deepcopy(model_builder.head(self.trained.model).state_dict())
 
     def make_folder(self) -> Path:
-        """Make the run's folder, once."""
-        self.folder = make(self.trained.model_name, self.folder)
+        """Make the run's folder, once, and clear it of an earlier run."""
+        if not self.is_folder_made:
+            self.folder = make(self.trained.model_name, self.folder)
+            clear(self.folder)
+            self.is_folder_made = True
         return self.folder
 
     def __enter__(self) -> "KeepFinishedEpochs":
@@ -181,6 +243,7 @@ def save_checkpoint(folder: Path, trained: Trained, metrics: dict[str, object]) 
         class_names=trained.splits.class_names,
         metrics=metrics,
         precision=trained.precision,
+        trained_on=trained.trained_on,
     )
 
 
@@ -192,10 +255,12 @@ def summarize(trained: Trained, history: dict[str, list[float]], clock: Clock) -
         "model": trained.model_name,
         "weights": pretrained.describe(trained.model_name, trained.weights),
         "data": splits.name,
+        "data_source": splits.source,
         "class_names": splits.class_names,
         **{name: len(part) for name, part in parts.items() if part is not None},
         "epochs": len(history["train_loss"]),
         **trained.settings,
+        "split": asdict(splits.rule),
         "history": history,
         "seconds": clock.seconds,
         "versions": versions(),
