@@ -71,6 +71,7 @@ def bad_photos(photo: Path) -> dict[str, str]:
     return {"empty.png": "is empty", "text.jpg": "no image", "half.jpg": "truncated", "huge.png": "400 megapixels"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--augment",), ("--no-cache",)])
 def test_all_unreadable_training_images_are_named(make_classes, refused, flags):
     data = make_classes("data")
@@ -83,6 +84,7 @@ def test_all_unreadable_training_images_are_named(make_classes, refused, flags):
     assert "dog" not in message
 
 
+@pytest.mark.slow
 def test_predict_prints_the_good_ones_and_names_the_bad(make_image, head, capsys):
     good = make_image("photos/good.png"), make_image("photos/zoo/also good.png")
     words = bad_photos(good[0])
@@ -103,6 +105,7 @@ def test_predict_prints_the_good_ones_and_names_the_bad(make_image, head, capsys
     assert len(json.loads(capsys.readouterr().out)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["missing.jpg", "half.jpg", "huge.png", "empty.png", "text.jpg"])
 def test_predict_on_one_bad_file(make_image, head, refused, name):
     bad_photos(make_image("photos/good.png"))

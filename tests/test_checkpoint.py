@@ -129,6 +129,7 @@ def loop_in_train_mode(model):
     model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [unfreeze, fine_tune_and_freeze_again, loop_in_train_mode])
 def test_a_backbone_that_is_no_longer_the_pretrained_one_is_written_whole(model, tmp_path, change):
     change(model)
@@ -298,6 +299,7 @@ def test_metadata_of_another_kind_is_refused_in_a_line(saved, text):
     assert f"Checkpoint {str(saved)!r} is damaged" in error_of(checkpoint.load, saved)
 
 
+@pytest.mark.slow
 def test_tensors_that_do_not_fit_are_refused(saved, random_model, tmp_path):
     head = {"1.weight": torch.ones(3, 1280), "1.bias": torch.ones(3)}
     for tensors in ({}, {"1.bias": torch.ones(3)}, head | {"1.bias": torch.tensor(1.0)}, head | {"2.x": torch.ones(1)}):

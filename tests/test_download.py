@@ -193,6 +193,7 @@ def test_a_slow_first_byte_is_waited_for(server, tmp_path):
     timer.join()
 
 
+@pytest.mark.slow
 def test_a_socket_that_never_answers_is_given_up(server, tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"

@@ -277,6 +277,7 @@ def draw_prediction(path) -> None:
     assert predict.pred_and_plot_image(NoParameters(), NAMES, path, (32, 32)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [draw_curves, draw_prediction])
 def test_a_figure_can_be_saved_and_titled_after_the_call_and_nothing_is_shown(draw, make_image, tmp_path, monkeypatch):
     monkeypatch.setattr(plt, "show", lambda *_, **__: pytest.fail("shown"))

@@ -1,6 +1,7 @@
 import math
 import zipfile
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -88,6 +89,7 @@ def test_categories_and_transform():
     assert preset.std == [128 / 255] * 3
 
 
+@pytest.mark.slow
 def test_real_pizzas_are_pizzas_untrained(photos, tmp_path):
     with zipfile.ZipFile(photos) as archive:
         names = [name for name in archive.namelist() if name.startswith("test/pizza/") and name.endswith(".jpg")]

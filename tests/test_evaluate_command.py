@@ -52,6 +52,7 @@ def report(folder: str = "runs/run/evaluation") -> dict:
     return json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_accuracy_is_that_of_training(trained, data, capsys):
     succeed(COMMAND, "--data", data)
     out = capsys.readouterr().out

@@ -159,6 +159,7 @@ def change_what_repr_does_not_show(model, pets):
     return len(pets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [change_image, change_weights, change_statistics, change_transform, change_what_repr_does_not_show]
 )

@@ -91,6 +91,7 @@ MAPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 def test_the_last_map_of_known_models_is_found(name):
     """Where a Linear follows global pooling, Grad-CAM is CAM: the Linear's weights times the last map."""
@@ -118,6 +119,7 @@ def test_grad_cam_switches_no_gradients_on_in_the_middle_of_a_forward_pass(learn
     assert all(parameter.requires_grad is learns for parameter in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CNNS)
 def test_a_map_does_not_depend_on_the_batch_and_is_one_of_the_predicted_class(name):
     model, images = random_model(name), random_images(3)

@@ -32,6 +32,7 @@ def plain(path: Path, colour: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ALTERED)
 def test_altered_copies_are_nearly_identical(kind, tmp_path):
     copies = [tmp_path / f"{original.stem}-{original.parent.name}-{kind}" for original in ORIGINALS]

@@ -102,6 +102,7 @@ def test_two_processes_give_the_weights_of_one(folder, run, accumulate):
             assert torch.equal(shared["features"][1], labels)
 
 
+@pytest.mark.slow
 def test_accumulated_batches_give_the_update_of_one(run):
     [one], [several] = run(1), run(1, accumulate=3)
     for name, tensor in one["model"].items():

@@ -31,6 +31,7 @@ def drawn(figure) -> Image.Image:
     return image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [31, 101, 200, 1000])
 def test_a_confusion_matrix_of_many_classes_stays_small(count):
     figure = plots.confusion_matrix(matrix(count), names(count))
@@ -54,6 +55,7 @@ def test_names_of_many_classes_do_not_overlap():
     assert all(not below.overlaps(above) for below, above in zip(boxes[1:], boxes[:-1], strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 30])
 def test_a_confusion_matrix_of_few_classes_has_its_counts_and_names(count):
     figure = plots.confusion_matrix(matrix(count), names(count))

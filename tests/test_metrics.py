@@ -194,6 +194,7 @@ def test_losses_of_extreme_logits_are_finite():
     assert np.isfinite(found["log_loss"]["interval"]).all()
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(classified())
 def test_the_calibration_error_is_guos(data):
@@ -257,6 +258,7 @@ def test_a_report_is_complete_and_every_interval_holds_its_value(data):
             assert interval[0] - 1e-12 <= value <= interval[1] + 1e-12
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(classified())
 def test_what_is_undefined_is_said(data):
@@ -312,6 +314,7 @@ def test_a_class_may_be_named_like_a_key():
     assert found["warnings"] == plain["warnings"]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(classified(classes=st.just(2)), st.sampled_from([0, 1]))
 def test_the_positive_class_is_chosen_by_name(data, chosen):

@@ -35,6 +35,7 @@ def run_one_epoch(model: nn.Module, side: int) -> None:
     engine.train(model, batches, batches, optimizer, nn.CrossEntropyLoss(), 1, "cpu", progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*WIDTHS, *OTHERS])
 def test_frozen_means_frozen(name):
     model = build(name)
@@ -66,6 +67,7 @@ def test_frozen_dropout_and_stochastic_depth_are_inactive(name):
     assert set(head.modules()) & training[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v3_small", "resnet18", "vit_b_16"])
 def test_backbone_and_head_make_the_model(name):
     model = build(name)

@@ -148,6 +148,7 @@ def test_plot_loss_curves_draws_one_figure_a_call_and_returns_nothing(calls):
         assert [[line.get_label() for line in axes.lines] for axes in figure.axes] == [["train", "test"]] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3, 12])
 def test_a_confusion_matrix_shows_counts_and_names(classes):
     names = [f"class number {i}" for i in range(classes)]

@@ -130,6 +130,7 @@ def test_a_vit_has_the_image_size_of_its_weights():
 # local files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["pth", "pt", "safetensors"])
 def test_a_local_file_is_loaded_with_the_default_transform(tensors, tmp_path, extension):
     path = tmp_path / f"权重.{extension}"

@@ -357,6 +357,7 @@ def mixed(make_classes, make_image, tmp_path, without_heif):
 NOT_READ = "Not read: 13 .heic files, 1 extensionless file, 1 .txt file; convert those that are photos to JPEG"
 
 
+@pytest.mark.slow
 def test_what_is_not_read_is_told_once_on_standard_output(mixed, capsys):
     splits = data_setup.load_splits(mixed)
     assert splits.notes == (NOT_READ, "Not read: 1 image beside the class folders, of no class")

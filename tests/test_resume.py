@@ -75,6 +75,7 @@ def same_as_whole(folder: str | Path) -> None:
     assert (Path(folder) / "model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_moved_tests_the_best_epoch(runs):
     shutil.move("ended", "elsewhere")
     succeed(COMMAND, "--resume", "elsewhere")

@@ -44,6 +44,7 @@ def pack(folder: Path, archive: Path, root: str) -> Path:
     return archive
 
 
+@pytest.mark.slow
 def test_a_folder_of_class_folders_is_split_80_20_and_stratified(make_classes):
     metrics = train("out", "--data", make_classes("pets", tuple("abcdef"), images=5), *QUICK)
     assert (metrics["data"], metrics["n_train"], metrics["n_test"]) == ("pets", 24, 6)
