@@ -7,7 +7,7 @@ from pathlib import Path
 from torchvision.datasets import EuroSAT
 
 from going_modular.common.errors import InputError
-from going_modular.data import download
+from going_modular.data import download, zips
 
 DATA_FOLDER = Path(__file__).resolve().parent.parent.parent / "data"
 _PHOTOS = (
@@ -88,7 +88,7 @@ def _download(name: str) -> Path:
             f"Data {name!r}: {why}; get that zip elsewhere and pass it as data, or use the data '{SAMPLE}'"
         )
     archive = download.download(url, DATA_FOLDER / f"{name}.zip", git_blob_id=git_blob_id, description=name)
-    download.unpack(archive, folder)
+    zips.unpack(archive, folder)
     archive.unlink(missing_ok=True)
     return folder
 
@@ -119,4 +119,4 @@ def _unpack(archive: Path) -> Path:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     name = f"{archive.stem[:60]}-{content[:12]}"  # the name of a file may be longer than a folder's with this
     folder = download.cache_folder() / "datasets" / name
-    return download.unpack(archive, folder)
+    return zips.unpack(archive, folder)

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from going_modular.common.errors import InputError
-from going_modular.data import download as downloads
+from going_modular.data import zips
 
 
 def pack(path, *members, method=zipfile.ZIP_DEFLATED):
@@ -26,13 +26,13 @@ def test_unpack_brings_what_is_visible_and_only_once(tmp_path):
     hidden = [(name, b"") for name in ("__MACOSX/train/a.jpg", "train/._a.jpg", ".git/config", ".DS_Store")]
     visible = [("train/披萨/a.jpg", b"a"), ("train\\sushi\\b.jpg", b"b"), ("./test/c..d.jpg", b"c"), ("empty/", b"")]
     archive = pack(tmp_path / "photos.zip", *hidden, *visible)
-    folder = downloads.unpack(archive, tmp_path / "new" / "photos")
+    folder = zips.unpack(archive, tmp_path / "new" / "photos")
     found = {
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.name == "empty"
     }
     assert found == {"train/披萨/a.jpg", "train/sushi/b.jpg", "test/c..d.jpg", "empty"}
     archive.unlink()
-    assert downloads.unpack(archive, folder) == folder  # it is complete
+    assert zips.unpack(archive, folder) == folder  # it is complete
     assert [path.name for path in folder.parent.iterdir()] == ["photos"]
 
 
@@ -42,7 +42,7 @@ def test_unpack_brings_what_is_visible_and_only_once(tmp_path):
 def test_unpack_refuses_members_that_leave_the_folder(tmp_path, member):
     archive = pack(tmp_path / "evil.zip", ("good.jpg", b""), (member, b"/etc/passwd"))
     with pytest.raises(InputError, match="leaves the folder"):
-        downloads.unpack(archive, tmp_path / "photos")
+        zips.unpack(archive, tmp_path / "photos")
     assert [path.name for path in tmp_path.iterdir()] == ["evil.zip"]
 
 
@@ -68,7 +68,7 @@ def test_unpack_refuses_what_is_no_sound_zip(tmp_path, change):
     archive = pack(tmp_path / "bad.zip", ("a.bin", bytes(range(250)) * 4), method=zipfile.ZIP_STORED)
     damage(archive, change)
     with pytest.raises(InputError, match=r"Cannot unpack .*bad\.zip") as caught:
-        downloads.unpack(archive, tmp_path / "photos")
+        zips.unpack(archive, tmp_path / "photos")
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.zip"]
 
@@ -76,30 +76,30 @@ def test_unpack_refuses_what_is_no_sound_zip(tmp_path, change):
 @pytest.mark.parametrize("limit", ["MAX_MEMBERS", "MAX_UNPACKED_BYTES", "SMALL_BYTES"])
 def test_unpack_refuses_absurd_expansion(tmp_path, monkeypatch, limit):
     archive = pack(tmp_path / "bomb.zip", ("a", bytes(10**6)), ("b", b""))
-    monkeypatch.setattr(downloads, limit, 1)
+    monkeypatch.setattr(zips, limit, 1)
     with pytest.raises(InputError, match="exceed"):
-        downloads.unpack(archive, tmp_path / "photos")
+        zips.unpack(archive, tmp_path / "photos")
     assert [path.name for path in tmp_path.iterdir()] == ["bomb.zip"]
     monkeypatch.undo()
-    assert len(list(downloads.unpack(archive, tmp_path / "photos").iterdir())) == 2
+    assert len(list(zips.unpack(archive, tmp_path / "photos").iterdir())) == 2
 
 
 def test_unpack_killed_halfway_leaves_no_folder_and_a_rival_may_be_faster(tmp_path, monkeypatch):
     archive = pack(tmp_path / "photos.zip", ("a", b"ours"), ("b", b""))
     code = (
-        "import os, shutil, signal, sys; from going_modular.data import download\n"
+        "import os, shutil, signal, sys; from going_modular.data import zips\n"
         "shutil.copyfileobj = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
-        "download.unpack(sys.argv[1], sys.argv[2])"
+        "zips.unpack(sys.argv[1], sys.argv[2])"
     )
     command = [sys.executable, "-c", code, str(archive), str(tmp_path / "photos")]
     assert subprocess.run(command, timeout=60, capture_output=True).returncode != 0
     assert not (tmp_path / "photos").exists()
-    extract = downloads._extract
+    extract = zips._extract
 
     def lose_the_race(*arguments):
         extract(*arguments)
         pack(tmp_path / "other.zip", ("a", b"theirs"))
         extract(tmp_path / "other.zip", tmp_path / "photos")
 
-    monkeypatch.setattr(downloads, "_extract", lose_the_race)
-    assert (downloads.unpack(archive, tmp_path / "photos") / "a").read_bytes() == b"theirs"
+    monkeypatch.setattr(zips, "_extract", lose_the_race)
+    assert (zips.unpack(archive, tmp_path / "photos") / "a").read_bytes() == b"theirs"
