@@ -145,7 +145,7 @@ def lightning_epochs(
     """Return the seconds of each epoch by Lightning, as fine_tune.py has it train."""
     batch_size, updates = sizes
     model = build(device, compiled, tiny)
-    module = Classifier(model, groups_of(model), num_classes=CLASSES, seed=0, warmup_epochs=1.0, channels_last=True)
+    module = Classifier(model, groups_of(model), num_classes=CLASSES, seed=0, warmup_epochs=1.0)
     side = TINY if tiny else 224
     train, validation = Ready(batch_size * updates, side), Ready(batch_size, side)
     data = Data(train, validation, batch_size=batch_size, seed=0, num_workers=0)
@@ -240,7 +240,7 @@ def scaling_worker(processes: int, threads: int, batch_size: int, updates: int) 
     """Time updates in one of several processes; the first prints the median of the later epochs."""
     torch.set_num_threads(threads)
     model = build("cpu", False)
-    module = Classifier(model, groups_of(model), num_classes=CLASSES, seed=0, channels_last=True)
+    module = Classifier(model, groups_of(model), num_classes=CLASSES, seed=0)
     data = Data(Ready(batch_size * updates), Ready(batch_size), batch_size=batch_size, seed=0, num_workers=0)
     clock = Clock(lambda: None)
     with stages._quiet():

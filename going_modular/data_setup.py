@@ -87,9 +87,9 @@ def load_splits(
     Raises:
         InputError: what was named cannot be had or used.
     """
-    folder, name, origin = sources.find(data)
-    source = sources.from_anywhere(data or name)
-    return splits.split(folder, name, origin, SplitRule(seed, validation, group_by), source=source)
+    with sources.found(data) as (folder, name, origin):
+        source = sources.from_anywhere(data or name)
+        return splits.split(folder, name, origin, SplitRule(seed, validation, group_by), source=source)
 
 
 def augment(transform: Callable, *, randaugment: bool = False) -> Callable:

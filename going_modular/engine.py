@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from going_modular.common.device import exact_fp32, sum_dtype
 from going_modular.common.errors import InputError
 from going_modular.common.progress import bar as progress_bar
 from going_modular.common.seeds import DEFAULT_SEED
@@ -37,6 +38,7 @@ class DivergedError(InputError):
             self.add_note("The results of the epochs before are kept: import sys; results = sys.last_value.results")
 
 
+@exact_fp32()
 def train_step(
     model: nn.Module,
     dataloader: DataLoader,
@@ -51,7 +53,8 @@ def train_step(
     """Train for one epoch.
 
     `model.train()` is called; then what is wholly frozen goes back to eval mode: frozen BatchNorm keeps its statistics,
-    frozen Dropout and StochasticDepth stay inactive.
+    frozen Dropout and StochasticDepth stay inactive. What is computed in fp32 is: without TF32, whose convolutions give
+    another head; for speed there is `autocast_dtype`.
 
     Args:
         model: maps a batch (B, ...) to logits (B, C).
@@ -91,6 +94,7 @@ def train_step(
     return totals.means("training")
 
 
+@exact_fp32()
 def test_step(
     model: nn.Module,
     dataloader: DataLoader,
@@ -231,8 +235,8 @@ class _Totals:
     """Sums over samples: averaging batch means would count a short last batch like a full one."""
 
     def __init__(self, device: torch.device | str) -> None:
-        # float64 where the device has it; the sums leave the device once an epoch
-        dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
+        # the sums leave the device once an epoch
+        dtype = sum_dtype(torch.device(device).type)
         self.loss_sum, self.weight, self.correct = torch.zeros(3, device=device, dtype=dtype)
         self.seen = 0
 

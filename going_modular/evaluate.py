@@ -42,9 +42,10 @@ def run(settings: Settings) -> Path:
     import torch
 
     from going_modular import data_setup, features, metrics
-    from going_modular.common.device import choose_device
-    from going_modular.common.errors import InputError
-    from going_modular.common.files import check_writable
+    from going_modular.common.device import choose_device, wished_precision
+    from going_modular.common.errors import InputError, listed
+    from going_modular.common.files import check_writable, refuse_links
+    from going_modular.data.walk import canonical
     from going_modular.evaluation import leaks, uncertainty
     from going_modular.evaluation.report import Report, Subject
     from going_modular.evaluation.selection import is_own, seen_and_unseen, select
@@ -53,16 +54,18 @@ def run(settings: Settings) -> Path:
     # 1 the model, and perhaps another
     file = settings.checkpoint or run_folder.newest_checkpoint()
     check_writable(settings.output or file.parent)
+    if settings.output is None:
+        refuse_links(file.parent, [run_folder.EVALUATION])
     device = choose_device(settings.device)
     loaded = checkpoint.load(file, weights=settings.weights, device=device)
-    names, positive = loaded.class_names, settings.positive
+    names, positive = loaded.class_names, settings.positive and canonical(settings.positive)
     if positive is not None and (len(names) != 2 or positive not in names):
-        wanted = f"one of {', '.join(names)}" if len(names) == 2 else "a model of two classes"
-        raise InputError(f"--positive {positive!r} needs {wanted}; this one knows {', '.join(names)}")
+        wanted = f"one of {listed(names, ', ')}" if len(names) == 2 else "a model of two classes"
+        raise InputError(f"--positive {positive!r} needs {wanted}; this one knows {listed(names, ', ')}")
     against = checkpoint.load(settings.against, device=device) if settings.against else None
     if against and sorted(against.class_names) != sorted(names):
         raise InputError(
-            f"--against {str(settings.against)!r} knows {', '.join(against.class_names)}, not {', '.join(names)}"
+            f"--against {str(settings.against)!r} knows {listed(against.class_names, ', ')}, not {listed(names, ', ')}"
         )
 
     # 2 the images, split as for training where the model was trained on them, labelled as the model counts its classes
@@ -77,7 +80,10 @@ def run(settings: Settings) -> Path:
     print("\n".join([f"Images: {selection.sentence}", *splits.notes]))
 
     # 3 the model runs over them once, in the precision that its head was trained in
-    logits = features.logits(loaded.model, dataset, device=device, precision=loaded.precision)
+    precision = wished_precision(loaded.precision, device)
+    logits = features.logits(loaded.model, dataset, device=device, precision=precision)
+    if not logits.isfinite().all():
+        raise InputError(f"Checkpoint {str(file)!r}: the model's answers are not finite; train again")
 
     # 4 what comes out, measured
     content = {
@@ -94,8 +100,13 @@ def run(settings: Settings) -> Path:
     content |= seen_and_unseen(selection, logits, labels)
     if against:
         theirs = features.logits(
-            against.model, dataset.with_transform(against.transform), device=device, precision=against.precision
+            against.model,
+            dataset.with_transform(against.transform),
+            device=device,
+            precision=wished_precision(against.precision, device),
         )[:, [against.class_names.index(name) for name in names]]
+        if not theirs.isfinite().all():
+            raise InputError(f"--against {str(settings.against)!r}: the model's answers are not finite; train again")
         test = uncertainty.mcnemar(labels, logits.argmax(dim=1), theirs.argmax(dim=1))
         content["against"] = {"checkpoint": str(settings.against), **test}
     pairs = leaks.find(*([Path(path) for path, _ in part.samples] for part in (splits.train, splits.test)))

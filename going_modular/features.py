@@ -7,7 +7,10 @@ A frozen backbone gives the same features for the same image every epoch, so tha
 were computed once. Nothing random may stand before them: augmentation needs the usual loop.
 """
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,15 +20,23 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, default_collate
 
 from going_modular import model_builder
-from going_modular.common.device import default_num_workers, resolve_precision
-from going_modular.common.errors import InputError
+from going_modular.common.device import (
+    default_num_workers,
+    exact_fp32,
+    is_out_of_memory,
+    memory_format,
+    resolve_precision,
+    workers_that_fit,
+)
+from going_modular.common.errors import InputError, listed
 from going_modular.common.progress import bar as progress_bar
 from going_modular.data import download, feature_store
 
 MANY_IMAGES = 32  # fewer are read before worker processes have started
 SHARD_IMAGES = 1024  # kept at a time: all that a kill loses
 CPU_BATCH = {"bf16": 8, "fp32": 16}  # the fastest for a core of its own: small enough for its caches
-GPU_BATCH = 64
+GPU_BATCH, GPU_SIDE = 64, 224  # images of this side (px), or fewer larger ones of as many pixels in all
+GPU_BYTES = 1024  # of a GPU's free memory for a pixel of a batch; see `benchmarks/bench_gpu.py`
 
 Batch = tuple[list[int], np.ndarray, list[int], dict[int, str]]  # indices, features (B, D), labels; problems by index
 
@@ -61,13 +72,13 @@ def extract(
         Features (N, D), float32, and labels (N,), int64, in the order of the data set, on the CPU.
 
     Raises:
-        InputError: a random transform, unreadable images (all are named), or nothing in the data set.
+        InputError: a random transform, unreadable images (the first of many are named), or nothing in the data set.
     """
     extracted, problems = extract_readable(
         model, dataset, device=device, precision=precision, cache=cache, num_workers=num_workers, progress=progress
     )
     if problems:
-        raise InputError(f"{len(problems)} unreadable: {'; '.join(problems.values())}")
+        raise InputError(f"{len(problems)} unreadable: {listed(list(problems.values()))}")
     return extracted
 
 
@@ -96,7 +107,7 @@ def extract_readable(
         raise InputError("The data set is empty: there is nothing to extract features from")
     feature_store.refuse_randomness(dataset)
     precision = resolve_precision(precision, device)
-    trunk = model_builder.backbone(model.to(device)).eval().to(memory_format=torch.channels_last)
+    trunk = model_builder.backbone(model.to(device)).eval().to(memory_format=memory_format(device))
     features = torch.empty(len(dataset), model_builder.feature_width(model))
     labels = torch.empty(len(dataset), dtype=torch.int64)
 
@@ -228,19 +239,47 @@ def _compute(
     """Yield batches of features, computed in any number of processes."""
     if not len(dataset):
         return
-    on_cpu = torch.device(device).type == "cpu"
     forward = partial(_forward, trunk=trunk, device=device, precision=precision)
+    on_cpu = torch.device(device).type == "cpu"
+    batch_size = CPU_BATCH[precision] if on_cpu else _gpu_batch(dataset, device)
     loader = DataLoader(
         _Reader(dataset),
-        CPU_BATCH[precision] if on_cpu else GPU_BATCH,
-        num_workers=num_workers,
+        batch_size,
+        num_workers=num_workers if on_cpu else workers_that_fit(num_workers, dataset, batch_size),
         # on a CPU the workers compute, too: a core each, nothing to hand over but features
-        collate_fn=forward if on_cpu else _gather,
+        collate_fn=partial(_gather, forward=forward if on_cpu else None),
         # a generator of its own: the base seed of workers must not come out of the one that training uses
         generator=torch.Generator(),
     )
-    for batch in loader:
-        yield batch if on_cpu else forward(batch)
+    for indices, images, labels, problems in loader:
+        values = images
+        if not on_cpu:
+            values, batch_size = _in_parts(forward, images, batch_size, device)
+        yield indices, values, labels, problems
+
+
+def _gpu_batch(dataset: Subset, device: torch.device | str) -> int:
+    """Return how many images of a data set a GPU takes at a time, by their pixels and its free memory."""
+    pixels = GPU_SIDE**2
+    with contextlib.suppress(InputError, OSError):  # an image that cannot be read is told when its turn comes
+        pixels = math.prod(dataset[0][0].shape[-2:])
+    fitting = GPU_BATCH * GPU_SIDE**2 // pixels
+    if torch.device(device).type == "cuda":
+        fitting = min(fitting, torch.cuda.mem_get_info(device)[0] // (pixels * GPU_BYTES))
+    return min(max(fitting, 1), GPU_BATCH)
+
+
+def _in_parts(forward: Callable, images: torch.Tensor, size: int, device: torch.device | str) -> tuple[np.ndarray, int]:
+    """Return the features of images, so many at a time, or half as many wherever memory is out, and how many it was."""
+    while True:
+        try:
+            return np.concatenate([forward(part) for part in images.split(size)]), size
+        except RuntimeError as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+        size //= 2  # here the error is gone, and with it what it held
+        torch.get_device_module(device).empty_cache()
+        warnings.warn(f"{device} has no memory for so many images at a time: {size} from here on", stacklevel=2)
 
 
 class _Reader(Dataset):
@@ -260,20 +299,21 @@ class _Reader(Dataset):
         return index, image, int(label)
 
 
-def _gather(items: Sequence[tuple]) -> tuple[list[int], torch.Tensor, list[int], dict[int, str]]:
+def _gather(items: Sequence[tuple], *, forward: Callable | None) -> tuple:
+    """Return a batch of images, or with `forward` of their features, between their indices, labels and problems."""
     good = [item for item in items if len(item) == 3]
     images = default_collate([image for _, image, _ in good]) if good else torch.empty(0)
     problems = dict(item for item in items if len(item) == 2)
-    return [index for index, _, _ in good], images, [label for _, _, label in good], problems
+    values = forward(images) if forward else images
+    return [index for index, _, _ in good], values, [label for _, _, label in good], problems
 
 
 @torch.inference_mode()
-def _forward(items: Sequence[tuple], *, trunk: nn.Module, device: torch.device | str, precision: str) -> Batch:
-    """Turn items, or what `_gather` made of them, into features as NumPy: small, and free of inference mode."""
-    indices, images, labels, problems = items if isinstance(items, tuple) else _gather(items)
-    if not indices:
-        return indices, np.empty((0, 0), dtype=np.float32), labels, problems
-    images = images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+def _forward(images: torch.Tensor, *, trunk: nn.Module, device: torch.device | str, precision: str) -> np.ndarray:
+    """Turn images (B, 3, H, W) into features (B, D) as NumPy: small, and free of inference mode."""
+    if not len(images):
+        return np.empty((0, 0), dtype=np.float32)
+    images = images.to(device, non_blocking=True).contiguous(memory_format=memory_format(device))
+    with exact_fp32(), torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         values = trunk(images).flatten(1)  # (B, D)
-    return indices, values.float().cpu().numpy(), labels, problems
+    return values.float().cpu().numpy()

@@ -14,6 +14,7 @@ import torchvision
 from torch import nn
 from torchvision.models import WeightsEnum
 
+from going_modular.common.device import exact_fp32
 from going_modular.common.errors import InputError
 from going_modular.models import pretrained
 from going_modular.models.efficientnet_lite import efficientnet_lite0
@@ -153,9 +154,13 @@ def backbone(model: nn.Module) -> nn.Module:
 
 @torch.inference_mode()
 def logits(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
-    """Return the logits (N, C), on the CPU, that the model's head in eval mode gives features (N, D)."""
-    device = next(model.parameters()).device
-    return head(model).eval()(features.to(device)).float().cpu()
+    """Return the logits (N, C), on the CPU, that the model's head in eval mode gives features (N, D).
+
+    The head computes where it is: training may have left it on another device than the backbone.
+    """
+    last = head(model).eval()
+    with exact_fp32():
+        return last(features.to(next(last.parameters()).device)).float().cpu()
 
 
 def num_classes(model: nn.Module) -> int:

@@ -8,7 +8,6 @@
 Imports of torch wait until they are needed, so that `--help` comes at once.
 """
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from going_modular.common import cli
-from going_modular.common.errors import InputError
+from going_modular.common.errors import InputError, listed
 
 if TYPE_CHECKING:
     import torch
@@ -62,11 +61,11 @@ def predict_all(images: "Sequence[str | Path | Image.Image]", loaded: "Checkpoin
         loaded: what `checkpoint.load` returns.
 
     Raises:
-        InputError: images that cannot be opened; all are named.
+        InputError: images that cannot be opened; the first of many are named.
     """
     predictions, problems = _predict_readable(images, loaded, progress=False)
     if problems:
-        raise InputError(f"{len(problems)} unreadable: {'; '.join(problems.values())}")
+        raise InputError(f"{len(problems)} unreadable: {listed(list(problems.values()))}")
     return predictions
 
 
@@ -113,7 +112,9 @@ def pred_and_plot_image(
     model.to(device).eval()
     with torch.inference_mode():
         logits = model(transform(image).unsqueeze(0).to(device))  # (1, 3, H, W) -> (1, C)
-    prediction = _prediction(logits.float().softmax(dim=1)[0].tolist(), class_names)
+    logits = logits.float().cpu()
+    _check_finite(logits, [image_path])
+    prediction = _prediction(logits.softmax(dim=1)[0].tolist(), class_names)
 
     shown = drawable([prediction.label])[prediction.label]
     with plt.rc_context({"font.family": fonts_for([shown])}):
@@ -148,17 +149,20 @@ def _predict_readable(
 ) -> tuple[list[Prediction], dict[int, str]]:
     """Predict the class of those images that can be opened; return what is wrong with the others, by index."""
     from going_modular import features, model_builder
+    from going_modular.common.device import wished_precision
 
+    device = next(loaded.model.parameters()).device
     extracted, problems = features.extract_readable(
         loaded.model,
         _Unlabelled(images, loaded.transform),
-        device=next(loaded.model.parameters()).device,
-        precision=loaded.precision,
+        device=device,
+        precision=wished_precision(loaded.precision, device),
         cache=False,
         progress=progress,
     )
-    rows = model_builder.logits(loaded.model, extracted.tensors[0]).softmax(dim=1).tolist()
-    return [_prediction(row, loaded.class_names) for row in rows], problems
+    logits = model_builder.logits(loaded.model, extracted.tensors[0])
+    _check_finite(logits, [image for index, image in enumerate(images) if index not in problems])
+    return [_prediction(row, loaded.class_names) for row in logits.softmax(dim=1).tolist()], problems
 
 
 def _imagenet_transform(image_size: tuple[int, int]) -> Callable:
@@ -171,6 +175,17 @@ def _imagenet_transform(image_size: tuple[int, int]) -> Callable:
             transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
         ]
     )
+
+
+def _check_finite(logits: "torch.Tensor", images: "Sequence[str | Path | Image.Image]") -> None:
+    """Raise where a model's answer to an image is no number: a class would come out all the same."""
+    if len(bad := (~logits.isfinite().all(dim=1)).nonzero().flatten()):
+        image = images[bad[0]]
+        named = repr(str(image)) if isinstance(image, str | Path) else "one of them"
+        raise InputError(
+            f"The model's answers to {len(bad)} of {len(logits)} images, such as {named}, are not finite: its weights "
+            "are damaged; train again"
+        )
 
 
 def _prediction(row: Sequence[float], class_names: Sequence[str]) -> Prediction:
@@ -206,7 +221,7 @@ def _parser() -> cli.ArgumentParser:
 
 def _find_images(paths: Sequence[Path]) -> list[Path]:
     """Return image files: those named, and those in the folders named, at any depth."""
-    from going_modular.data.walk import count_extensions, notes, walk
+    from going_modular.data.walk import count_extensions, notes, order, walk
 
     files, folders = [], []
     for path in paths:
@@ -217,7 +232,7 @@ def _find_images(paths: Sequence[Path]) -> list[Path]:
         if not found.images:
             unread = f" ({count_extensions(found.unread)} cannot be read)" if found.unread else ""
             raise InputError(f"Folder {str(path)!r} has no images{unread}; name a folder or files that are images")
-        files += sorted(found.images)
+        files += sorted(found.images, key=order)
         folders.append(found)
     for note in notes(folders):
         print(note, file=sys.stderr)  # standard output is for predictions
@@ -250,11 +265,12 @@ def _main(arguments: Sequence[str] | None = None) -> None:
     if options.plot and paths:
         _plot(paths[:MAX_PLOTTED], predictions, options.plot)
     if problems:
-        raise InputError("; ".join(problems.values()))
+        raise InputError(listed(list(problems.values())))
 
 
 def _print(paths: Sequence[Path], predictions: Sequence[Prediction], loaded: "Checkpoint", *, as_json: bool) -> None:
     if as_json:
+        from going_modular.common import files
         from going_modular.data import provenance
 
         known = loaded.trained_on
@@ -263,7 +279,7 @@ def _print(paths: Sequence[Path], predictions: Sequence[Prediction], loaded: "Ch
         for row, was_seen in zip(rows, seen, strict=True):
             row["label"] = None if row["label"] == REJECTED else row["label"]
             row["seen_in_training"] = was_seen  # None: the checkpoint is an older one, and does not say
-        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        print(files.json_text(rows, indent=2, ensure_ascii=True))  # whatever standard output's encoding
         return
     for path, prediction in zip(paths, predictions, strict=True):
         fields = (cli.printable(str(path)), cli.printable(prediction.label), f"{prediction.probability:.3f}")

@@ -2,9 +2,12 @@
 
 Every test is quick, and `python -m pytest -m quick` runs it, unless it or its file is marked `pytest.mark.slow`. Mark
 what takes more than a second or starts processes.
+
+`--start-method spawn` starts processes as Windows and macOS do, `forkserver` as Python does on Linux from 3.14 on.
 """
 
 import http.server
+import multiprocessing
 import os
 import signal
 import threading
@@ -22,6 +25,16 @@ ROOT = Path(__file__).resolve().parent.parent
 # more, they sleep while they wait for one another: threads that spin on shared cores take many times as long. Torch
 # reads both when it is imported, which nothing above does.
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def pytest_addoption(parser):
+    methods = multiprocessing.get_all_start_methods()
+    parser.addoption("--start-method", choices=methods, help="how processes are started; None: as this Python does")
+
+
+def pytest_configure(config):
+    if method := config.getoption("--start-method"):
+        multiprocessing.set_start_method(method)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects what `-m quick` asks for

@@ -218,6 +218,23 @@ def test_opening_a_notebook_raises_no_errors(kept):
     assert_no_errors(kept[1])
 
 
+def run_all(page, prompt):
+    """Choose Run All as a reader does: again, where nothing happens.
+
+    Until the kernel answers, JupyterLab runs nothing and says nothing, even where it shows it as idle.
+    """
+    for is_last in (False, False, True):
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        try:
+            playwright.expect(prompt).not_to_have_text("[ ]:", timeout=WAIT / 6)
+        except AssertionError:
+            if is_last:
+                raise
+        else:
+            return
+
+
 def test_run_all_runs_all(jupyter, open_notebook, tmp_path_factory):
     before, after = read(QUICKSTART), read(QUICKSTART)
     for cell in code_cells(after):
@@ -226,14 +243,13 @@ def test_run_all_runs_all(jupyter, open_notebook, tmp_path_factory):
     nbformat.write(after, jupyter[0] / "run" / QUICKSTART.name)
 
     page = open_notebook(f"run/{QUICKSTART.name}")
-    # before the kernel is there, JupyterLab runs nothing and says nothing
     playwright.expect(page.locator(".jp-Notebook-ExecutionIndicator").first).to_have_attribute(
         "data-status", "idle", timeout=WAIT
     )
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    shown = page.locator(".jp-CodeCell .jp-InputPrompt")
+    run_all(page, shown.first)
     prompts = [f"[{i}]:" for i, _ in enumerate(code_cells(after), start=1)]
-    playwright.expect(page.locator(".jp-CodeCell .jp-InputPrompt")).to_have_text(prompts, timeout=WAIT)
+    playwright.expect(shown).to_have_text(prompts, timeout=WAIT)
     photograph(page, f"{QUICKSTART.stem}-run", tmp_path_factory)
 
     assert_pictures(page, count_pictures(before))

@@ -6,7 +6,6 @@ import zipfile
 
 import pytest
 import torch
-import torchvision
 from PIL import Image
 from torchvision.models import ResNet18_Weights
 from torchvision.transforms import v2
@@ -223,24 +222,15 @@ def test_a_real_download(server, data_folder, make_classes, split_folder, tmp_pa
 
 
 @pytest.fixture
-def eurosat(server, data_folder, make_image, tmp_path, monkeypatch):
-    """EuroSAT's zip, of four images, where torchvision looks for it: its address and MD5 are others here."""
+def eurosat(server, data_folder, make_image, monkeypatch):
+    """EuroSAT's zip, of four images, where we look for it: its address and hash are others here."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         for name in ("AnnualCrop/AnnualCrop_1", "AnnualCrop/AnnualCrop_2", "Forest/Forest_1", "Forest/Forest_2"):
             file.write(make_image("tile.jpg", size=(64, 64), seed=len(name)), f"2750/{name}.jpg")
     server.files["/EuroSAT.zip"] = archive.getvalue()
-    real = torchvision.datasets.eurosat.download_and_extract_archive
-    md5 = hashlib.md5(archive.getvalue()).hexdigest()
-
-    def from_here(url: str, download_root: str, md5: str = md5) -> None:
-        assert url.endswith("/EuroSAT.zip")
-        real(f"{server.url}/EuroSAT.zip", download_root=download_root, md5=md5_here[0])
-
-    md5_here = [md5]
-    monkeypatch.setattr(torchvision.datasets.eurosat, "download_and_extract_archive", from_here)
-    monkeypatch.setattr(sources, "EUROSAT_HOST", server.url)
-    return md5_here
+    monkeypatch.setattr(sources, "EUROSAT_URLS", (f"{server.url}/EuroSAT.zip",))
+    monkeypatch.setattr(sources, "EUROSAT_SHA256", hashlib.sha256(archive.getvalue()).hexdigest())
 
 
 def test_eurosat_is_downloaded_once_and_split(server, eurosat, data_folder):
@@ -252,12 +242,14 @@ def test_eurosat_is_downloaded_once_and_split(server, eurosat, data_folder):
     assert data_setup.load_splits("eurosat").test.samples == splits.test.samples
 
 
-def test_a_download_of_eurosat_that_fails_leaves_nothing_that_looks_like_a_data_set(server, eurosat, data_folder):
-    eurosat[0] = "0" * 32
-    assert "Data 'eurosat' cannot be downloaded" in error_of("eurosat")
+def test_a_download_of_eurosat_that_fails_leaves_nothing_that_looks_like_a_data_set(
+    server, eurosat, data_folder, monkeypatch
+):
+    monkeypatch.setattr(sources, "EUROSAT_SHA256", "0" * 64)
+    assert "expected SHA-256" in error_of("eurosat")
     server.files.clear()
     assert "use the data 'sample'" in error_of("eurosat")
-    assert not list(data_folder.iterdir())
+    assert not [path for path in data_folder.iterdir() if path.suffix != ".lock"]
 
 
 def test_offline_eurosat_names_the_remedy(data_folder):
@@ -282,7 +274,9 @@ def test_a_server_out_of_reach_is_named(server, data_folder, monkeypatch):
     server.server_close()
     url = f"{server.url}/data.zip"
     monkeypatch.setattr(sources, "DOWNLOADS", {"pizza_steak_sushi": (url, "0" * 40)})
-    assert f"{url} cannot be reached; get that zip elsewhere and pass it as data" in error_of("pizza_steak_sushi")
+    error = error_of("pizza_steak_sushi")
+    assert f"{url} cannot be reached (" in error
+    assert "); get that zip elsewhere and pass it as data" in error
     assert list(data_folder.iterdir()) == []
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from going_modular.common.errors import InputError
 from going_modular.data import download as downloads
+from going_modular.data import transfer
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 HALF = len(CONTENT) // 2
@@ -109,7 +110,7 @@ def server(monkeypatch):
 
 def fetch(server, route, path, failures=10**9, **options):
     server.failures = failures
-    options = {"git_blob_id": BLOB_ID, "timeouts": (5, 5)} | options
+    options = {"git_blob_id": BLOB_ID} | options
     return downloads.download(f"{server.url}/{route}", path, **options)
 
 
@@ -168,14 +169,16 @@ def test_what_an_earlier_run_left_is_used_or_thrown_away(server, tmp_path, left,
     ("route", "options", "requests_seen", "reason"),
     [
         ("missing", {}, 1, "404"),
-        ("busy", {"tries": 3}, 3, "503"),
+        ("busy", {}, 4, "503"),
         ("wrong", {}, 2, f"expected git blob {BLOB_ID}, got "),
         ("wrong", {"sha256": SHA256, "git_blob_id": None}, 2, f"expected SHA-256 {SHA256}, got "),
-        ("short", {"git_blob_id": None}, 4, "closed|IncompleteRead|incomplete"),
-        ("slow", {"tries": 2, "timeouts": (5, 0.1)}, 2, "timed out"),
+        ("short", {"git_blob_id": None}, 4, "the connection closed before all had come"),
+        ("slow", {}, 4, "timed out: not a byte for 0.1 s"),
     ],
 )
-def test_a_failure_is_one_line_and_leaves_no_file(server, tmp_path, route, options, requests_seen, reason):
+def test_a_failure_is_one_line_and_leaves_no_file(server, tmp_path, monkeypatch, route, options, requests_seen, reason):
+    if route == "slow":
+        monkeypatch.setattr(transfer, "SILENCE_SECONDS", 0.1)
     with pytest.raises(InputError, match=reason) as caught:
         fetch(server, route, tmp_path / "file", **options)
     assert str(caught.value).startswith(f"Cannot download {server.url}/{route}: ")
@@ -185,10 +188,11 @@ def test_a_failure_is_one_line_and_leaves_no_file(server, tmp_path, route, optio
     assert not (tmp_path / "file").exists()
 
 
-def test_a_slow_first_byte_is_waited_for(server, tmp_path):
+def test_a_slow_first_byte_is_waited_for(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "TRIES", 1)
     timer = threading.Timer(0.3, server.release.set)
     timer.start()
-    fetch(server, "slow", tmp_path / "file", tries=1)
+    fetch(server, "slow", tmp_path / "file")
     assert_only(tmp_path / "file")
     timer.join()
 
@@ -198,10 +202,11 @@ def test_a_socket_that_never_answers_is_given_up(server, tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         begin = time.monotonic()
+        monkeypatch.setattr(transfer, "SILENCE_SECONDS", 0.2)
         with pytest.raises(InputError, match="timed out"):
-            downloads.download(url, tmp_path / "file", timeouts=(0.2, 0.2), tries=3)
-        monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.2)
-        assert not downloads.is_reachable(url)
+            downloads.download(url, tmp_path / "file")
+        monkeypatch.setattr(transfer, "PROBE_SECONDS", 0.2)
+        assert "no answer within 0.2 s" in downloads.obstacle(url)
         assert time.monotonic() - begin < 30  # it ends
 
 
@@ -218,7 +223,7 @@ import os, signal, sys, threading
 from pathlib import Path
 from going_modular.data import download
 url, path, blob_id = sys.argv[1:]
-options = dict(git_blob_id=blob_id, timeouts=(5, 50))
+options = dict(git_blob_id=blob_id)
 threading.Thread(target=download.download, args=(url, path), kwargs=options, daemon=True).start()
 part = Path(path + ".part")
 while not (part.exists() and part.stat().st_size > 0):
@@ -245,7 +250,7 @@ import sys
 from going_modular.data import download
 lock = download.FileLock
 download.FileLock = lambda path: print("waits for its turn", flush=True) or lock(path)
-download.download(*sys.argv[1:3], git_blob_id=sys.argv[3], timeouts=(5, 5))
+download.download(*sys.argv[1:3], git_blob_id=sys.argv[3])
 """
 
 
@@ -265,7 +270,7 @@ def test_processes_that_want_the_same_file_take_turns(server, tmp_path):
 def test_offline_opens_no_connection(server, tmp_path, monkeypatch, value):
     monkeypatch.setenv("GOING_MODULAR_OFFLINE", value)
     server.failures = 0
-    assert not downloads.is_reachable(server.url)
+    assert downloads.obstacle(server.url) == "GOING_MODULAR_OFFLINE is set"
     with pytest.raises(InputError, match="GOING_MODULAR_OFFLINE"):
         fetch(server, "", tmp_path / "file", failures=0)
     assert server.ranges == []
@@ -274,20 +279,22 @@ def test_offline_opens_no_connection(server, tmp_path, monkeypatch, value):
         assert not downloads.is_offline()
 
 
-def test_reachable_is_asked_once_a_host(server):
+def test_a_host_that_answered_is_not_asked_again(server):
     server.failures = 0
-    assert all(downloads.is_reachable(f"{server.url}/{route}") for route in ("missing", "busy", "missing"))
+    assert [downloads.obstacle(f"{server.url}/{route}") for route in ("missing", "busy", "missing")] == [None] * 3
     assert len(server.ranges) == 1
     with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    assert not downloads.is_reachable(f"http://127.0.0.1:{port}/")
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+    assert downloads.obstacle(url).startswith(f"{url} cannot be reached (")
+    # one address that answers is enough
+    assert downloads.obstacle((url, server.url)) is None
 
 
 def test_reachable_does_not_wait_for_name_resolution(server, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [server.release.wait(60)][:0])
-    monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(transfer, "PROBE_SECONDS", 0.2)
     begin = time.monotonic()
-    assert not downloads.is_reachable("http://resolves.invalid/")
+    assert "no answer within 0.2 s" in downloads.obstacle("http://resolves.invalid/")
     assert time.monotonic() - begin < 30  # it ends, and before the name is resolved
     assert not server.release.is_set()
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from going_modular import data_setup, features
 from going_modular.common import cli
 from going_modular.common.files import file_sha256
+from going_modular.data import feature_store
 from going_modular.models.efficientnet_lite import EfficientNetLite0Weights
 from going_modular.saving import checkpoint, run_folder
 
@@ -127,7 +128,8 @@ def test_no_cache_does_not_read_either(make_classes):
     for shard in Path(os.environ["GOING_MODULAR_CACHE"], "features").rglob("*.safetensors"):
         stored = load_file(shard)
         stored["features"] += 1
-        save_file(stored, shard)
+        checksum = feature_store._checksum(stored["hashes"], stored["features"])
+        save_file(stored, shard, metadata={feature_store.CHECKSUM: checksum})
     poisoned = train("poisoned", "--data", "data", *QUICK)
     assert poisoned["history"] != train("no", "--data", "data", *QUICK, "--no-cache")["history"]
     assert head_of("no") == head_of("cold")

@@ -2,9 +2,11 @@
 
 import argparse
 import errno
+import json
 import os
+import re
 import sys
-import unicodedata
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TextIO
@@ -12,8 +14,17 @@ from typing import NoReturn, TextIO
 from going_modular.common.errors import InputError, ProcessDiedError, Terminated
 
 BAD_INPUT, OUTPUT_LOST, INTERRUPTED, BROKEN_PIPE, TERMINATED = 2, 74, 130, 141, 143
-# they turn the direction of the text after them, so that a terminal shows another than there is
-_DIRECTIONS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+LONGEST_ERROR = 1000  # characters of an error line
+# Characters that show nothing themselves: they steer a terminal, turn the direction of the text after them, or hide
+# between others. Not so the numbers' and verses' signs of Arabic and others.
+_STEERING = (
+    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e007f"
+)
+# within a word of Persian or Hindi, or an emoji of several, these two join and part; beside ASCII they only hide
+_JOINERS = r"(?<![^\x00-\x7f])[\u200c\u200d]"
+_UNPRINTABLE = re.compile(f"[{_STEERING}]|{_JOINERS}")
+_STEERING_STREAM = re.compile(rf"(?![\t\n\r])(?:[{_STEERING}]|{_JOINERS})")
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -39,6 +50,8 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 class Stream:
     """Standard output or error, which goes on where it cannot be written, and remembers why: a run is worth more.
 
+    What steers a terminal, in whatever name it stands, is escaped.
+
     Args:
         stream: Python's; None where it was closed before the command started.
         number: its file descriptor, 1 or 2.
@@ -61,7 +74,8 @@ class Stream:
         """Write, or remember why not."""
         if self._is_closed and text:
             self.error = OSError(errno.EBADF, "it is closed")
-        self._try(lambda: self._stream.write(text))
+        shown = _STEERING_STREAM.sub(_escape, text)
+        self._try(lambda: self._stream.write(shown))
         return len(text)
 
     def flush(self) -> None:
@@ -85,7 +99,8 @@ def run(command: Callable[[], None], name: str) -> int:
     It is 0; 2 for input that cannot be used, 74 where standard output could not be written, 130 for Ctrl-C, 141 where
     the reader of a pipe had enough, 143 for SIGTERM.
     """
-    before = sys.stdout, sys.stderr
+    before, format_before = (sys.stdout, sys.stderr), warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"{name}: warning: {' '.join(str(message).split())}\n"
     output, errors = sys.stdout, sys.stderr = Stream(before[0], 1, raises=True), Stream(before[1], 2, raises=False)
     try:
         # in a pipe, too, lines come out in the order of events; a path that the terminal cannot show stops nothing
@@ -96,6 +111,7 @@ def run(command: Callable[[], None], name: str) -> int:
         return OUTPUT_LOST if output.error and status == 0 else status
     finally:
         sys.stdout, sys.stderr = before[0] or output, before[1] or errors
+        warnings.formatwarning = format_before
 
 
 def _status(command: Callable[[], None], name: str) -> int:
@@ -105,7 +121,7 @@ def _status(command: Callable[[], None], name: str) -> int:
     except SystemExit as end:  # argparse's way to end
         return end.code or 0
     except InputError as error:
-        _tell(f"{name}: error: {' '.join(str(error).split())}")
+        _tell(f"{name}: error: {_one_line(str(error))}")
         return BAD_INPUT
     except KeyboardInterrupt as interrupt:
         _tell(f"{name}: interrupted; {str(interrupt) or 'nothing was kept'}")
@@ -120,7 +136,24 @@ def _status(command: Callable[[], None], name: str) -> int:
         return error.status
     except BrokenPipeError:  # who reads our output, such as head, has enough
         return BROKEN_PIPE
+    except RuntimeError as error:
+        if (told := _explain(error)) is None:
+            raise
+        _tell(f"{name}: error: {told}")
+        return BAD_INPUT
     return 0
+
+
+def _explain(error: RuntimeError) -> str | None:
+    """Return what to tell of an error of torch that is no fault of the program; None for another."""
+    if "torch" not in sys.modules:
+        return None
+    from going_modular.common.device import is_out_of_memory
+
+    if not is_out_of_memory(error):
+        return None
+    first = str(error).partition(". ")[0]  # more sentences advise programmers
+    return f"{first}; use a smaller batch or model, or --device cpu"
 
 
 def _tell(line: str) -> None:
@@ -143,10 +176,26 @@ def _occupy(number: int) -> None:
 
 def printable(text: str) -> str:
     r"""Return a text as one field of a line: tabs, newlines and what steers a terminal as `\t`, `\n`, `\x1b`."""
-    return "".join(
-        c.encode("unicode_escape").decode() if c in _DIRECTIONS or unicodedata.category(c) in ("Cc", "Zl", "Zp") else c
-        for c in text
-    )
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def unprintable(text: str) -> list[str]:
+    """Return the characters of a text that `printable` escapes."""
+    return _UNPRINTABLE.findall(text)
+
+
+def _escape(match: re.Match) -> str:
+    r"""Return a character as JSON escapes it, `\u202e`: what a command prints may be JSON."""
+    return json.dumps(match[0])[1:-1] if match[0] != "\x7f" else r"\u007f"
+
+
+def _one_line(text: str) -> str:
+    """Return a text as one line; of a long one its beginning and its end, where the remedy is."""
+    line = " ".join(text.split())
+    if len(line) <= LONGEST_ERROR:
+        return line
+    kept = LONGEST_ERROR // 2
+    return f"{line[:kept]} ... {line[-kept:]}"
 
 
 def positive_int(text: str) -> int:

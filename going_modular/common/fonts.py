@@ -9,6 +9,8 @@ import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
+from going_modular.common.cli import unprintable
+
 NAME_COLUMNS = 20  # of a class name, a Latin letter each: what fits above an image
 WARNED = 10  # names that no font has, a warning each; the others are counted
 
@@ -23,12 +25,15 @@ def fonts_for(texts: Sequence[str]) -> list[str]:
 def drawable(names: Sequence[str]) -> dict[str, str]:
     """Map each name to what can be drawn of it: itself, its middle left out where it is long.
 
-    Characters that no installed font has become U+5BFF and the like, with a warning for each of the first names.
+    Characters that no installed font has become U+5BFF and the like, with a warning for each of the first names; so
+    do those that would turn the direction of the text or hide in it.
     """
     lacking = {c for c in set().union(*names) if not _is_usual(c) and _family_with(c) is None}
+    # fonts have most of these, with nothing to see
+    numbered = lacking.union(*(unprintable(" ".join(name.split())) for name in names))
     drawn, incomplete = {}, []
     for name in dict.fromkeys(names):
-        text = " ".join("".join(f" U+{ord(c):04X} " if c in lacking else c for c in name).split())
+        text = " ".join("".join(f" U+{ord(c):04X} " if c in numbered else c for c in name).split())
         drawn[name] = _shorten(text)
         if not lacking.isdisjoint(name):
             incomplete.append(name)

@@ -1,7 +1,9 @@
 """Progress bars: on standard error, but in a notebook each is an output of its own that is updated in place."""
 
+import functools
 import io
 import sys
+import threading
 from collections.abc import Iterable
 
 from tqdm import tqdm
@@ -32,7 +34,14 @@ class _CellBar(tqdm):
 
 def bar(iterable: Iterable | None = None, **options: object) -> tqdm:
     """Return a tqdm bar; the options are tqdm's."""
+    _lock_threads_only()
     return _CellBar(iterable, **options) if _in_notebook() else tqdm(iterable, file=sys.stderr, **options)
+
+
+@functools.cache
+def _lock_threads_only() -> None:
+    """Give tqdm a lock: its own is for processes, too, and settles how these are started for good."""
+    tqdm.set_lock(threading.RLock())
 
 
 def _in_notebook() -> bool:

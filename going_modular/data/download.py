@@ -1,30 +1,37 @@
-"""Fetch a file: verified, resumable, atomic."""
+"""Fetch a file: verified, resumable, atomic, from several addresses if need be."""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
+import math
 import os
+import random
 import re
+import sys
 import tempfile
-import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import requests
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
+from tqdm import tqdm
 
+from going_modular.common import files
 from going_modular.common.errors import InputError
-from going_modular.common.progress import bar as progress_bar
+from going_modular.data import transfer
 
-CHUNK_BYTES = 2**16
-PROBE_SECONDS = 3.0
-BACKOFF_SECONDS = 0.5  # before the second try; then 3 and 7 times as long
+TRIES = 4  # of one address, in a row, that bring nothing new
+WRONG = 2  # times that one address may bring something else
+PROGRESS_BYTES = 10**6  # what a broken try must have brought for the next to be a first one
+BACKOFF_SECONDS = 0.5  # before the second try, at least; before each later one twice as long
+LONGEST_WAIT = 60.0  # seconds that a server may ask us to wait: longer, and its address is given up
+WAITS_IN_ALL = 300.0  # seconds for all the waits of one download
 
-_Fetch = Callable[[Path], None]
+_jitter = random.SystemRandom()  # not the generator that training uses; and a class that sets one seed waits apart
 _Check = Callable[[Path], str | None]
 
 
@@ -36,75 +43,89 @@ def is_offline() -> bool:
 def cache_folder() -> Path:
     """Name the folder for what can be made again: GOING_MODULAR_CACHE, or the platform's; it may not exist yet.
 
-    For a user without a home it is one that goes when the process ends, with a warning.
+    For a user without a home, or where others could write to that folder, it is one that goes when the process ends,
+    with a warning.
     """
     try:
-        return Path(os.environ.get("GOING_MODULAR_CACHE") or user_cache_dir("going_modular", appauthor=False))
+        folder = Path(os.environ.get("GOING_MODULAR_CACHE") or user_cache_dir("going_modular", appauthor=False))
     except RuntimeError:
         return Path(_cache_without_home().name)
+    if reason := files.why_not_private(folder):
+        return Path(_cache_in_place_of_anothers(reason).name)
+    return folder
 
 
 @functools.cache
 def _cache_without_home() -> tempfile.TemporaryDirectory:
+    return _cache_for_now("There is no home folder")
+
+
+@functools.cache
+def _cache_in_place_of_anothers(reason: str) -> tempfile.TemporaryDirectory:
+    return _cache_for_now(f"The cache folder is not used, since {reason}")
+
+
+def _cache_for_now(reason: str) -> tempfile.TemporaryDirectory:
     warnings.warn(
-        "There is no home folder: features and unpacked zips are kept for this run only; name a folder for them in "
+        f"{reason}: features and unpacked zips are kept for this run only; name a folder for them in "
         "GOING_MODULAR_CACHE",
-        stacklevel=3,
+        stacklevel=4,
     )
     return tempfile.TemporaryDirectory(prefix="going_modular-")
 
 
-def is_reachable(url: str) -> bool:
-    """Tell within `PROBE_SECONDS` whether the host of a URL answers, directly or by the environment's proxy.
+def obstacle(urls: str | Sequence[str]) -> str | None:
+    """Say why nothing can be fetched from any of these addresses, within `transfer.PROBE_SECONDS` each; None if it can.
 
-    The first answer of a host and port holds for the process: a firewall that drops packets costs that once.
+    That a host answered holds for the process; that it did not is asked anew.
     """
-    parts = urlsplit(url)
-    return not is_offline() and _answers(f"{parts.scheme}://{parts.netloc}/")
+    if is_offline():
+        return "GOING_MODULAR_OFFLINE is set"
+    reasons = []
+    for url in _listed(urls):
+        parts = urlsplit(url)
+        try:
+            _answers(f"{parts.scheme}://{parts.netloc}/")
+        except transfer.TransferError as error:
+            reasons.append(f"{url} cannot be reached ({error})")
+        else:
+            return None
+    return ", ".join(reasons)
 
 
-@functools.cache
-def _answers(origin: str) -> bool:
-    answered = threading.Event()
+@functools.cache  # which keeps answers, not errors
+def _answers(origin: str) -> None:
+    transfer.probe(origin)
 
-    def ask() -> None:
-        with contextlib.suppress(OSError, ValueError):  # every error of requests is one of these
-            requests.head(origin, timeout=PROBE_SECONDS, allow_redirects=False).close()
-            answered.set()
 
-    # The timeout of requests leaves name resolution out; a thread can be left behind.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    return answered.is_set()
+def _listed(urls: str | Sequence[str]) -> Sequence[str]:
+    return (urls,) if isinstance(urls, str) else urls
 
 
 def download(
-    url: str,
+    urls: str | Sequence[str],
     path: str | Path,
     *,
     git_blob_id: str | None = None,
     sha256: str | None = None,
     description: str | None = None,
-    timeouts: tuple[float, float] = (5.0, 20.0),
-    tries: int = 4,
 ) -> Path:
     """Download a file, unless one that verifies is there already.
 
     It grows as `<path>.part` and moves into place once it verifies: at `path` there is nothing, or all of it. With a
-    hash, a later call resumes what an earlier one left. Processes that want the same file take turns.
+    hash, a later try or call goes on where an earlier one stopped, at whichever address. A server that is busy and
+    says for how long is left alone for as long, up to `LONGEST_WAIT`, with a line on standard error. Processes that
+    want the same file take turns.
 
     Args:
-        url: HTTP or HTTPS address.
+        urls: HTTP or HTTPS address, or several of the same content: where one fails, the next is asked.
         path: Where the file goes, which is returned; missing folders are made.
         git_blob_id: Git's name for the content, 40 hex digits.
         sha256: SHA-256 of the content, or its first 8 or more hex digits.
         description: Label of the progress bar on stderr; None means the file's name.
-        timeouts: Seconds to wait for a connection, and for the next bytes.
-        tries: Connections to open at most.
 
     Raises:
-        InputError: If connections are forbidden, the server refuses or keeps failing, the content is wrong twice, or
+        InputError: If connections are forbidden, the servers refuse or keep failing, the content is wrong twice, or
             the file cannot be written.
     """
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{8,64}", sha256):
@@ -113,31 +134,44 @@ def download(
     mismatch = functools.partial(_mismatch, git_blob_id=git_blob_id, sha256=sha256)
     # Half a file is only worth keeping if the whole can be verified: the server may have another version by now.
     resume = git_blob_id is not None or sha256 is not None
-    fetch = functools.partial(_fetch, url, label=description or path.name, timeouts=timeouts, resume=resume)
+    part = path.with_name(path.name + ".part")
+    fetch = functools.partial(transfer.fetch, part=part, label=description or path.name, resume=resume)
     try:
-        _fetch_in_turn(fetch, path, mismatch, tries=tries)
-    except InputError as error:
-        raise InputError(f"Cannot download {url}: {error}; check the network, or pass a local copy") from error
+        if path.is_file() and not mismatch(path):
+            return path
+        if is_offline():
+            raise InputError(f"Cannot download {_listed(urls)[0]}: GOING_MODULAR_OFFLINE is set; pass a local copy")
+        with turn(path):
+            if not path.is_file() or mismatch(path):  # another process may have finished while this one waited
+                _fetch_verified([_Address(url) for url in _listed(urls)], fetch, part, mismatch if resume else None)
+                files.rename(part, path)
     except OSError as error:
         raise InputError(f"Cannot write {str(path)!r} ({error.strerror or error}); name another folder") from error
     return path
 
 
-def _fetch_in_turn(fetch: _Fetch, path: Path, mismatch: _Check, *, tries: int) -> None:
-    """Fetch a file by way of `<path>.part`, one process at a time, unless it is there already."""
-    if path.is_file() and not mismatch(path):
-        return
-    if is_offline():
-        raise InputError("GOING_MODULAR_OFFLINE is set")
+@contextlib.contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Let processes that want the same file or folder take turns, by `<path>.lock`; its folder is made if need be.
+
+    Whoever has waited finds what the one before has made.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part, lock = (path.with_name(path.name + suffix) for suffix in (".part", ".lock"))
-    with FileLock(lock):
-        if not path.is_file() or mismatch(path):  # another process may have finished while this one waited
-            _fetch_verified(fetch, part, mismatch, tries=tries)
-            part.replace(path)
-        # Whoever waits on this lock file, or makes a new one, finds the finished file and writes nothing.
+    name = path.with_name(path.name + ".lock")
+    transfer.left(name)  # no link: older versions of filelock empty the file that one leads to
+    lock = FileLock(name)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _say(f"Another process is about to make {path.name}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+        # Whoever waits on this lock file, or makes a new one, finds what is finished and writes nothing.
         with contextlib.suppress(OSError):
-            lock.unlink()
+            name.unlink()
+    finally:
+        lock.release()
 
 
 def _mismatch(path: Path, git_blob_id: str | None, sha256: str | None) -> str | None:
@@ -156,54 +190,67 @@ def _mismatch(path: Path, git_blob_id: str | None, sha256: str | None) -> str | 
     return None
 
 
-def _fetch_verified(fetch: _Fetch, part: Path, mismatch: _Check, *, tries: int) -> None:
-    """Fetch until the content is right; raise InputError after so many tries, or when it is wrong twice."""
-    wrong = 0
-    for attempt in range(tries):
-        time.sleep(BACKOFF_SECONDS * (2**attempt - 1))
+@dataclasses.dataclass(eq=False)
+class _Address:
+    """One address of the file, and how asking there went."""
+
+    url: str
+    failures: int = 0  # in a row
+    wrong: int = 0
+    reason: str = "not asked"
+    due: float = 0.0  # when it may be asked again, by the clock of time.monotonic
+    asked_to_wait: bool = False
+
+    def put_off(self, reason: str, wait: float = 0.0) -> None:
+        """Note why a try failed, and when the next makes sense: after `wait` seconds, or what we think fit for 0."""
+        self.reason, self.asked_to_wait = reason, 0 < wait <= LONGEST_WAIT
+        if wait > LONGEST_WAIT:
+            self.failures = TRIES
+        elif wait == 0:
+            self.failures += 1
+            wait = BACKOFF_SECONDS * 2 ** (self.failures - 1)
+        # Apart, so that a class that was sent away together does not come back together.
+        self.due = time.monotonic() + wait + _jitter.uniform(0, max(BACKOFF_SECONDS, wait / 4))
+
+
+def _fetch_verified(
+    addresses: list[_Address], fetch: Callable[[str], None], part: Path, mismatch: _Check | None
+) -> None:
+    """Ask the addresses in turn until the content is right.
+
+    Raises:
+        InputError: none of them is worth asking again, or that would take too long.
+    """
+    waited, furthest = 0.0, transfer.left(part)
+    while useful := [one for one in addresses if one.failures < TRIES and one.wrong < WRONG]:
+        if mismatch and transfer.left(part) and not mismatch(part):
+            return  # an earlier try brought all of it, and the server promised more
+        address = min(useful, key=lambda one: one.due)
+        pause = max(0.0, address.due - time.monotonic())
+        if waited + pause > WAITS_IN_ALL:
+            break
+        waited += pause
+        if address.asked_to_wait:
+            _say(f"{urlsplit(address.url).hostname}: {address.reason}; next try in {math.ceil(pause)} s")
+        time.sleep(pause)
         try:
-            fetch(part)
-        except requests.RequestException as error:
-            reason = " ".join(str(error).split())
+            fetch(address.url)
+        except transfer.TransferError as error:
+            if mismatch and transfer.left(part) >= furthest + PROGRESS_BYTES:
+                address.failures = 0
+            furthest = max(furthest, transfer.left(part))
+            address.put_off(str(error), error.wait)
             continue
-        reason = mismatch(part)
+        reason = mismatch(part) if mismatch else None
         if reason is None:
             return
         part.unlink()
-        wrong += 1
-        if wrong == 2:
-            break
-    raise InputError(reason)
+        address.wrong += 1
+        address.put_off(reason)
+    tried = "; nor ".join(f"{one.url}: {one.reason}" for one in addresses)
+    waits = f" (waited {waited:.0f} s)" if waited > 10 else ""
+    raise InputError(f"Cannot download {tried}{waits}; check the network, or pass a local copy")
 
 
-def _fetch(url: str, part: Path, *, label: str, timeouts: tuple[float, float], resume: bool) -> None:
-    """Open one connection and write what it brings; raise requests.RequestException if it is worth another try."""
-    offset = part.stat().st_size if resume and part.exists() else 0
-    headers = {"Accept-Encoding": "identity"}  # the number of bytes of a compressed body says nothing about the file
-    if offset:
-        headers["Range"] = f"bytes={offset}-"
-    with requests.get(url, headers=headers, stream=True, timeout=timeouts) as response:
-        offset, total = _span(response, offset, part)
-        progress = progress_bar(desc=label, initial=offset, total=total, unit="B", unit_scale=True)
-        with part.open("ab" if offset else "wb") as file, progress:
-            for chunk in response.iter_content(CHUNK_BYTES):
-                file.write(chunk)
-                progress.update(len(chunk))
-    if total is not None and part.stat().st_size != total:
-        raise requests.ConnectionError(f"the connection closed before all {total} bytes had come")
-
-
-def _span(response: requests.Response, offset: int, part: Path) -> tuple[int, int | None]:
-    """Read from the headers where in the file the body starts, and the file's size in bytes, or None."""
-    status = response.status_code
-    span = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    if status == 200:  # also from a server that ignores Range
-        length = None if "Content-Encoding" in response.headers else response.headers.get("Content-Length")
-        return 0, int(length) if length else None
-    if status == 206 and span and int(span[1]) == offset:
-        return offset, None if span[2] == "*" else int(span[2])
-    if offset and status in (206, 416):
-        part.unlink()  # what is left from before does not fit this file
-    elif status < 500 and status not in (408, 429):  # those two ask for another try
-        raise InputError(f"the server answers {status} {response.reason}")
-    raise requests.ConnectionError(f"the server answers {status} {response.reason}")
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)

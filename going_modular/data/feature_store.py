@@ -1,12 +1,15 @@
 """Features on disk: what a frozen backbone made of an image, found again by the image's contents.
 
 A store is a folder of shards, safetensors files that are written once, whole, and never changed: any number of
-processes may read and write at the same time, and a kill leaves no half of one.
+processes may read and write at the same time, and a kill leaves no half of one. A shard has the SHA-256 of what is in
+it, which tells when that has changed; whoever can write to the folder could change both, so a store is used only where
+nobody else can. (Reading 1 GB of features takes 0.5 s longer for it; CRC-32, the quickest at hand, would take 0.15 s.)
 """
 
 import contextlib
 import hashlib
 import random
+import stat
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -28,33 +31,60 @@ from going_modular.common.errors import InputError
 from going_modular.data import download, images
 
 HASH_BYTES = 32
+CHECKSUM = "sha256"  # in a shard's metadata
+
+
+class _DamagedError(Exception):
+    """A shard is not as it was written."""
+
+
+class _OutdatedError(_DamagedError):
+    """A shard is of an earlier version, without a checksum."""
 
 
 class FeatureStore:
-    """Features (D,) by image hash, for one backbone, transform and precision: the folder is named after these."""
+    """Features (D,) by image hash, for one backbone, transform and precision: the folder is named after these.
+
+    Where others can write to it, it warns and keeps nothing.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if reason := files.why_not_private(folder):
+            warnings.warn(f"Cached features are not used: {reason}", stacklevel=3)
+        self.is_usable = reason is None
 
     def read(self, hashes: Sequence[bytes | None], features: torch.Tensor) -> np.ndarray:
         """Fill the rows of `features` (N, D) that are in the store; return which, as N booleans.
 
-        A damaged shard is removed: what it held is computed again. One that cannot be read now stays as it is.
+        A damaged shard is removed, with a warning, and one without a checksum: what they held is computed again. One
+        that cannot be read now stays as it is.
         """
         is_filled = np.zeros(len(hashes), dtype=bool)
-        try:
-            shards = sorted(self.folder.glob("*.safetensors"))
-        except OSError:  # somebody else's folder
-            shards = []
-        for shard in shards:
+        damaged = []
+        for shard in self._shards():
             try:
                 _read_shard(shard, hashes, features, is_filled)
-            except SafetensorError:
+            except _DamagedError as error:
+                if not isinstance(error, _OutdatedError):
+                    damaged.append(shard)
                 with contextlib.suppress(OSError):
                     shard.unlink()
             except (OSError, RuntimeError):  # such as too many open files, which safetensors calls either
                 continue
+        if damaged:
+            warnings.warn(
+                f"{len(damaged)} damaged file{'s' if len(damaged) > 1 else ''} of cached features in {self.folder}, "
+                f"such as {damaged[0].name!r}: what was in them is computed again",
+                stacklevel=3,
+            )
         return is_filled
+
+    def _shards(self) -> list[Path]:
+        try:
+            return sorted(self.folder.glob("*.safetensors")) if self.is_usable else []
+        except OSError:  # somebody else's folder
+            return []
 
     def write(self, hashes: Sequence[bytes | None], features: torch.Tensor) -> None:
         """Add rows of `features` (N, D), but those without a hash.
@@ -62,13 +92,16 @@ class FeatureStore:
         A full or read-only disk costs the next run time, not this one its result: there it warns.
         """
         hashed = [i for i, key in enumerate(hashes) if key]
-        if not hashed:
+        if not hashed or not self.is_usable:
             return
         keys = b"".join(hashes[i] for i in hashed)
         stored = torch.from_numpy(np.frombuffer(keys, dtype=np.uint8).reshape(-1, HASH_BYTES).copy())
-        content = safetensors.torch.save({"hashes": stored, "features": features[hashed].contiguous()})
+        kept = features[hashed].contiguous()
+        content = safetensors.torch.save(
+            {"hashes": stored, "features": kept}, metadata={CHECKSUM: _checksum(stored, kept)}
+        )
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            files.make_private(self.folder)
             files.replace(self.folder / f"{hashlib.sha256(keys).hexdigest()[:16]}.safetensors", content)
         except OSError as error:
             warnings.warn(f"Features are not kept in {self.folder}: {error}", stacklevel=3)
@@ -100,13 +133,15 @@ def open_store(cache: bool | Path, dataset: Dataset, trunk: nn.Module, computed:
 
 
 def hash_files(paths: Sequence[str | Path]) -> list[bytes | None]:
-    """Return the SHA-256 of each file's contents, 32 bytes, or None for a file that cannot be read."""
+    """Return the SHA-256 of each file's contents, 32 bytes, or None for one that cannot be read or is too large."""
     hashes: list[bytes | None] = []
     for path in paths:
         try:
             status = Path(path).stat()
-            hashes.append(_hash(str(path), status.st_size, status.st_mtime_ns, status.st_ino))
-        except OSError:
+            is_image = stat.S_ISREG(status.st_mode) and status.st_size <= images.MAX_FILE_BYTES
+            key = str(path), status.st_size, status.st_mtime_ns, status.st_ino
+            hashes.append(_hash(*key) if is_image else None)
+        except (InputError, OSError):
             hashes.append(None)
     return hashes
 
@@ -114,7 +149,8 @@ def hash_files(paths: Sequence[str | Path]) -> list[bytes | None]:
 @lru_cache(maxsize=2**18)
 def _hash(path: str, *_: int) -> bytes:
     """Return the SHA-256 of a file; size, time and inode are for the cache: one of them changes with the contents."""
-    return hashlib.sha256(Path(path).read_bytes()).digest()
+    with files.open_regular(Path(path)) as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def image_files(dataset: Dataset) -> list[tuple[str, int]] | None:
@@ -146,16 +182,38 @@ def refuse_randomness(dataset: Dataset) -> None:
 
 
 def _read_shard(shard: Path, hashes: Sequence[bytes | None], features: torch.Tensor, is_filled: np.ndarray) -> None:
-    """Fill the rows that a shard has and note them; raise SafetensorError where it is damaged."""
-    with safe_open(shard, framework="pt") as file:
-        stored = file.get_tensor("hashes")
-        if file.get_slice("features").get_shape() != [len(stored), features.shape[1]]:
-            raise SafetensorError(f"{shard} has features of another shape")
-        row_of = {row.tobytes(): index for index, row in enumerate(stored.numpy())}
-        wanted = [i for i, key in enumerate(hashes) if not is_filled[i] and key in row_of]
-        if wanted:
-            features[wanted] = file.get_tensor("features")[[row_of[hashes[i]] for i in wanted]]
-            is_filled[wanted] = True
+    """Fill the rows that a shard has and note them.
+
+    Raises:
+        _DamagedError: it is not as it was written.
+        OSError, RuntimeError: it cannot be read.
+    """
+    if not stat.S_ISREG(shard.lstat().st_mode):  # opening a named pipe could wait for ever
+        raise _DamagedError
+    try:
+        with safe_open(shard, framework="pt") as file:
+            stored = file.get_tensor("hashes")
+            row_of = {row.tobytes(): index for index, row in enumerate(stored.numpy())}
+            wanted = [i for i, key in enumerate(hashes) if not is_filled[i] and key in row_of]
+            is_sound = stored.dtype == torch.uint8 and stored.shape[1:] == (HASH_BYTES,)
+            if is_sound and not wanted:
+                return
+            kept, written = file.get_tensor("features"), (file.metadata() or {}).get(CHECKSUM)
+        is_sound &= kept.dtype == features.dtype and kept.shape == (len(stored), *features.shape[1:])
+        if not is_sound or _checksum(stored, kept) != written:
+            raise _DamagedError if written else _OutdatedError
+    except (SafetensorError, LookupError, TypeError, ValueError) as error:
+        raise _DamagedError from error
+    features[wanted] = kept[[row_of[hashes[i]] for i in wanted]]
+    is_filled[wanted] = True
+
+
+def _checksum(*tensors: torch.Tensor) -> str:
+    """Return the SHA-256 of the values of tensors, 64 hex digits."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _leaves(dataset: Dataset) -> list[Dataset]:

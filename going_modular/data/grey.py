@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+
+from going_modular.data.tiles import tiles
 
 # the bits that masks, scanners and cameras use of deeper files; beyond the last, every number of bits may be meant
 USUAL_DEPTHS = (1, 4, 8, 10, 12, 14, 16)
@@ -30,17 +33,44 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
     Args:
         image: of mode "I", "I;16" and its kin, or "F"; where it is a TIFF, its tags count.
     """
-    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
-    measured = _measured(values, tags)
-    if measured.any():
-        black, white = _range(values[measured], tags)
-        picture = _scale(np.where(measured, values, values.dtype.type(black)), black, white)
-    else:
-        picture = np.zeros(values.shape, np.uint8)
-    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow heeds it up to 8 bits only
-        picture = 255 - picture
-    picture = np.where(measured, picture, np.where(values == np.inf, 255, 0))
-    return Image.fromarray(picture.astype(np.uint8))
+    tags = getattr(image, "tag_v2", {})
+    held = _survey(image, tags)
+    black, white = _range(held, tags) if held else (0, 0)
+    picture = Image.new("L", image.size)
+    for corner, tile in tiles(image):
+        values = np.asarray(tile)
+        measured = _measured(values, tags)
+        pixels = _scale(np.where(measured, values, values.dtype.type(black)), black, white)
+        if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow heeds it up to 8 bits only
+            pixels = 255 - pixels
+        pixels = np.where(measured, pixels, np.where(values == np.inf, 255, 0))
+        picture.paste(Image.fromarray(pixels.astype(np.uint8)), corner)
+    return picture
+
+
+class _Held(NamedTuple):
+    """What an image holds, of the values that count."""
+
+    lowest: float
+    highest: float
+    is_float: bool
+    is_whole: bool
+
+
+def _survey(image: Image.Image, tags: Mapping) -> _Held | None:
+    """Return what an image holds; None where no value counts."""
+    parts = []
+    for _, tile in tiles(image):
+        values = np.asarray(tile)
+        held = values[_measured(values, tags)]
+        if held.size:
+            is_float = held.dtype.kind == "f"
+            is_whole = not is_float or np.array_equal(held, np.rint(held))
+            parts.append(_Held(held.min().item(), held.max().item(), is_float, is_whole))
+    if not parts:
+        return None
+    lowest, highest, is_float, is_whole = zip(*parts, strict=True)
+    return _Held(min(lowest), max(highest), is_float[0], all(is_whole))
 
 
 def _measured(values: np.ndarray, tags: Mapping) -> np.ndarray:
@@ -52,19 +82,18 @@ def _measured(values: np.ndarray, tags: Mapping) -> np.ndarray:
     return measured
 
 
-def _range(held: np.ndarray, tags: Mapping) -> tuple[float, float]:
+def _range(held: _Held, tags: Mapping) -> tuple[float, float]:
     """Return the values that become black and white."""
-    lowest, highest = held.min().item(), held.max().item()
+    lowest, highest = held.lowest, held.highest
     if lowest < 0:
         overshot = (w for w in (1, 255) if w / 2 <= highest <= w * (1 + OVERSHOT) and lowest >= -w * OVERSHOT)
         return next(((0, white) for white in overshot), (lowest, highest))
-    is_float = held.dtype.kind == "f"
-    for white in _stated_whites(tags, is_float=is_float):
+    for white in _stated_whites(tags, is_float=held.is_float):
         if highest <= white not in STORED:
             return 0, white
-    if is_float and DARKEST <= highest <= 1:
+    if held.is_float and DARKEST <= highest <= 1:
         return 0, 1
-    if not is_float or (highest < 2 ** USUAL_DEPTHS[-1] and np.array_equal(held, np.rint(held))):
+    if held.is_whole and (not held.is_float or highest < 2 ** USUAL_DEPTHS[-1]):
         whole = int(highest)
         return 0, 2 ** next((bits for bits in USUAL_DEPTHS if whole < 2**bits), whole.bit_length()) - 1
     return 0, 255 if 128 <= highest <= 255 else highest

@@ -1,15 +1,15 @@
 """Image folders: a folder a class, checked and paired."""
 
 import copy
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torchvision import datasets
 
-from going_modular.common.errors import InputError
+from going_modular.common.errors import InputError, listed
 from going_modular.data import images, own_split
-from going_modular.data.walk import FolderContents, escaped, notes, some, visible_folders, walk
+from going_modular.data.walk import FolderContents, canonical, escaped, notes, some, visible_folders, walk
 
 
 class ImageFolder(datasets.ImageFolder):
@@ -42,14 +42,24 @@ class ImageFolder(datasets.ImageFolder):
             raise InputError(f"Data {str(root)!r} has one class only, {self.classes[0]!r}; a classifier needs two")
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
-        """Return the class names, sorted, and their indices; hidden folders are no classes."""
-        names = [folder.name for folder in visible_folders(Path(directory))]
+        """Return the class names, sorted, and their indices; hidden folders are no classes.
+
+        Folders whose names differ only in how Unicode writes them are one class.
+        """
+        names = list(dict.fromkeys(canonical(folder.name) for folder in visible_folders(Path(directory))))
         return names, {name: index for index, name in enumerate(names)}
 
     def make_dataset(self, directory: str, class_to_idx: dict[str, int], **_: object) -> list[tuple[str, int]]:
-        """Return (path, label) of each image that `walk` found, by class, then folder, then name."""
-        inside = [(path.relative_to(directory).parts, path) for path in self._images]
-        rows = [(parts[0], str(path.parent), path.name, str(path)) for parts, path in inside if len(parts) > 1]
+        """Return (path, label) of each image that `walk` found, by class, then folder, then name.
+
+        The order, and with it every split, is the same on each system, whatever its separator, case or Unicode form.
+        """
+        inside = [(path.relative_to(directory), path) for path in self._images]
+        rows = [
+            (canonical(place.parts[0]), canonical(place.parent.as_posix()), canonical(place.name), str(path))
+            for place, path in inside
+            if len(place.parts) > 1
+        ]
         return [(path, class_to_idx[class_name]) for class_name, _, _, path in sorted(rows)]
 
     def subset(self, indices: Sequence[int], *, transform: Callable | None = None) -> "ImageFolder":
@@ -77,17 +87,16 @@ class ImageFolder(datasets.ImageFolder):
         Raises:
             InputError: the data has a class that the model does not know.
         """
-        if unknown := sorted(set(self.classes) - set(class_names)):
+        labels = {canonical(name): label for label, name in enumerate(class_names)}
+        if unknown := sorted(set(self.classes) - set(labels)):
             raise InputError(
-                f"Data {str(self.root)!r} has the class {', '.join(unknown)}, which the model does not know: "
-                f"it knows {', '.join(class_names)}"
+                f"Data {str(self.root)!r} has the class {listed(unknown, ', ')}, which the model does not know: "
+                f"it knows {listed(class_names, ', ')}"
             )
         relabelled = self.subset(range(len(self)))
         relabelled.classes = list(class_names)
         relabelled.class_to_idx = {name: label for label, name in enumerate(class_names)}
-        relabelled.samples = relabelled.imgs = [
-            (path, relabelled.class_to_idx[self.classes[label]]) for path, label in self.samples
-        ]
+        relabelled.samples = relabelled.imgs = [(path, labels[self.classes[label]]) for path, label in self.samples]
         relabelled.targets = [label for _, label in relabelled.samples]
         return relabelled
 
@@ -103,10 +112,10 @@ def pair(train_dir: Path, test_dir: Path, transform: Callable | None = None) -> 
             raise InputError(f"Data {str(folder)!r}: no such folder")
     if train_dir == test_dir:  # asked for so; a link that makes them one is no wish
         return ImageFolder(train_dir, transform), ImageFolder(test_dir, transform)
-    train_classes, test_classes = ({p.name for p in visible_folders(d)} for d in (train_dir, test_dir))
+    train_classes, test_classes = ({canonical(p.name) for p in visible_folders(d)} for d in (train_dir, test_dir))
     if train_classes != test_classes:
         sides = [("train", train_classes - test_classes), ("test", test_classes - train_classes)]
-        differences = "; ".join(f"only in {side}: {', '.join(sorted(names))}" for side, names in sides if names)
+        differences = "; ".join(f"only in {side}: {listed(sorted(names), ', ')}" for side, names in sides if names)
         raise InputError(f"Data {str(train_dir.parent)!r}: the classes of train and test differ ({differences})")
     train, test = open_together(train_dir, test_dir, transform=transform)
     return train, test
@@ -128,7 +137,15 @@ def notes_of(datasets: Sequence[ImageFolder]) -> list[str]:
     lines = notes(parts)
     if loose := sum(len(part.images) for part in parts):
         lines.append(f"Not read: {loose} image{'s' if loose > 1 else ''} beside the class folders, of no class")
+    if alike := _alike(datasets[0].classes):
+        lines.append(f"Classes by case alone: {some(alike)}; each is a class here, on Windows and macOS they are one")
     return lines
+
+
+def _alike(class_names: Sequence[str]) -> list[str]:
+    """Return the class names that differ from another in nothing but case."""
+    count = Counter(map(str.casefold, class_names))
+    return [name for name in class_names if count[name.casefold()] > 1]
 
 
 def content_root(folder: Path) -> Path:
@@ -161,9 +178,9 @@ def _empty_classes(root: Path, contents: FolderContents) -> str | None:
     empty = [folder for folder in folders if not any(map(images.is_image_file, held[folder.name]))]
     if not empty:
         return None
-    message = f"no images in the class folder {', '.join(folder.name for folder in empty)}; add some or remove it"
+    message = f"no images in the class folder {listed([folder.name for folder in empty], ', ')}; add some or remove it"
     if unread := {path.suffix.lower() for folder in empty for path in held[folder.name]} - {""}:
-        message += f" ({', '.join(sorted(unread))} files are not read; convert photos to JPEG)"
+        message += f" ({listed(sorted(unread), ', ')} files are not read; convert photos to JPEG)"
     if any(link.is_relative_to(folder) for link in contents.unfollowed for folder in empty):
         message += " (what links there lead to is read elsewhere)"
     return message

@@ -4,18 +4,19 @@ import contextlib
 import functools
 import os
 import struct
-import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock, Timeout
 from PIL import ExifTags, Image
 
 from going_modular.common import files
-from going_modular.common.errors import InputError
+from going_modular.common.errors import InputError, listed
 from going_modular.data import grey
+from going_modular.data.tiles import tiles
 
 PHOTO_EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".jp2"}
 EXTENSIONS = PHOTO_EXTENSIONS | {".ppm", ".pgm", ".pbm", ".pnm"}
@@ -27,9 +28,18 @@ READING = b"2"  # counted up when the pixels that some file gives change: featur
 # that strangers sent.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "HEIF")
 
-# Pillow warns above the first number of pixels and refuses above twice that.
-LARGE_PIXELS = 1024**3 // 4 // 3
-MAX_PIXELS = 2 * LARGE_PIXELS
+MAX_PIXELS = 2 * (1024**3 // 4 // 3)  # what Pillow refuses above, 179 megapixels
+MAX_FILE_BYTES = 2 * 10**9
+
+# Memory that decoders take for a pixel, measured, in bytes: up to 12 but for these. Larger images than fit are refused.
+_MAX_DECODING_BYTES = 12 * MAX_PIXELS
+_WEBP_BYTES, _JPEG2000_CHANNEL_BYTES = 18, 6.5
+
+_YCBCR = 6  # what a TIFF calls it
+
+# Images above this size, which no usual camera has, wait in line; but not for a process that was suspended.
+IN_TURN_PIXELS = 2**26
+IN_TURN_SECONDS = 60.0
 
 # Resizing by the short side multiplies the long one: a 1x4000 strip at 224 pixels would ask for gigabytes.
 MAX_ASPECT_RATIO = 8
@@ -43,8 +53,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-_one_large_image = threading.Lock()
 
 
 def open_image(path: str | Path) -> Image.Image:
@@ -66,6 +74,11 @@ def open_image(path: str | Path) -> Image.Image:
     NaN, minus infinity, numbers beyond 1e30 and a TIFF's GDAL_NODATA become black, infinity becomes white, and none of
     them counts for the scale. An image of one value has the value that the scale gives it; if it is negative, black.
 
+    Memory is bounded. Decoding and conversion take up to 12 bytes a pixel, as a rule 8, and 4 remain: 2.2 GB at most.
+    Of images above `IN_TURN_PIXELS`, 67 megapixels, a user's processes and threads decode one at a time, so that with
+    N of them it is (N - 1) * 0.8 + 2.2 GB at most. WebP takes 18 bytes a pixel and JPEG 2000 6.5 a channel: their
+    largest are refused.
+
     Args:
         path: File in one of the `FORMATS`, told by its content, whatever its extension.
 
@@ -73,7 +86,8 @@ def open_image(path: str | Path) -> Image.Image:
         Image in mode "RGB", 8 bits a channel, decoded, its file closed, without metadata.
 
     Raises:
-        InputError: If the file cannot be read, is no image or a truncated one, or has more than `MAX_PIXELS`.
+        InputError: If the file cannot be read, is no image or a truncated one, or has more than `MAX_PIXELS` or
+            `MAX_FILE_BYTES`.
     """
     try:
         return _read(Path(path))
@@ -122,10 +136,10 @@ def check_readable(paths: Iterable[str | Path]) -> None:
     """Decode every image.
 
     Raises:
-        InputError: images that cannot be opened; all are named.
+        InputError: images that cannot be opened; the first of many are named.
     """
     if problems := find_unreadable(paths):
-        raise InputError(f"{len(problems)} unreadable: {'; '.join(problems)}")
+        raise InputError(f"{len(problems)} unreadable: {listed(problems)}")
 
 
 def find_problem(path: str | Path) -> str | None:
@@ -139,12 +153,13 @@ def find_problem(path: str | Path) -> str | None:
 
 def _read(path: Path) -> Image.Image:
     """Open an image as `open_image` does; raise InputError without the path."""
-    with _reasons():
-        # Opening a named pipe or a device could wait for ever.
-        if path.exists() and not path.is_file():
-            raise InputError(f"it is a {'folder' if path.is_dir() else 'device or pipe'}; name an image file")
-        with path.open("rb") as file:
-            return _convert(_open_header(file))
+    with _reasons(), files.open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_FILE_BYTES:
+            raise InputError(
+                f"it is too large ({size / 1e9:.1f} GB; the limit is {MAX_FILE_BYTES / 1e9:.0f}); shrink it"
+            )
+        return _convert(_open_header(file))
 
 
 @contextlib.contextmanager
@@ -165,17 +180,12 @@ def _reasons() -> Iterator[None]:
 
 def _convert(image: Image.Image) -> Image.Image:
     """Decode an image of which the header has been read, and make it upright RGB."""
-    pixels = image.width * image.height
-    if pixels > MAX_PIXELS:
-        size = f"{image.width}x{image.height}, {pixels / 1e6:.0f} megapixels"
-        raise InputError(f"it is too large ({size}; the limit is {MAX_PIXELS / 1e6:.0f}); shrink it")
-    if not pixels:
-        raise InputError(f"it has no pixels ({image.width}x{image.height}); replace or remove it")
-
-    with _without_size_warning() if pixels > LARGE_PIXELS else contextlib.nullcontext():
+    _check_size(image)
+    with _in_turn() if image.width * image.height > IN_TURN_PIXELS else contextlib.nullcontext():
+        _mend_layout(image)
         image.load()
-        upright = _to_rgb(image)
-        turn = _TURNS.get(_orientation(image))
+        upright, turn = _to_rgb(image), _TURNS.get(_orientation(image))
+        del image  # its memory is wanted
         if turn is not None:
             upright = upright.transpose(turn)
         upright = _crop_strip(upright)
@@ -183,6 +193,31 @@ def _convert(image: Image.Image) -> Image.Image:
     # Metadata of the file no longer fits: whoever honoured its rotation would turn the image twice.
     upright.info = {}
     return upright
+
+
+def _mend_layout(image: Image.Image) -> None:
+    """Let uncompressed YCbCr in a TIFF be read: Pillow before 13 takes it for RGB with four bytes a pixel."""
+    is_mistaken = (
+        image.format == "TIFF"
+        and image.mode == "RGB"
+        and image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == _YCBCR
+        and all(codec == "raw" and layout[0] == "RGBX" for codec, _, _, layout in image.tile)
+    )
+    if is_mistaken:
+        image._mode = "YCbCr"  # of those versions there will be no others
+        image.tile = [(codec, box, at, ("YCbCr", *layout[1:])) for codec, box, at, layout in image.tile]
+
+
+def _check_size(image: Image.Image) -> None:
+    """Raise where an image has no pixels, or more than there should be memory for."""
+    pixels = image.width * image.height
+    decoding = {"WEBP": _WEBP_BYTES, "JPEG2000": _JPEG2000_CHANNEL_BYTES * len(image.getbands())}
+    limit = min(MAX_PIXELS, int(_MAX_DECODING_BYTES / decoding.get(image.format, 1)))
+    if pixels > limit:
+        size = f"{image.width}x{image.height}, {pixels / 1e6:.0f} megapixels"
+        raise InputError(f"it is too large ({size}; the limit is {limit / 1e6:.0f}); shrink it")
+    if not pixels:
+        raise InputError(f"it has no pixels ({image.width}x{image.height}); replace or remove it")
 
 
 def _open_header(file: BinaryIO) -> Image.Image:
@@ -208,9 +243,18 @@ def _open_header(file: BinaryIO) -> Image.Image:
 
 
 @contextlib.contextmanager
-def _without_size_warning() -> Iterator[None]:
-    """Keep Pillow from warning about sizes that we allow; large images wait in line, which bounds memory too."""
-    with _one_large_image, warnings.catch_warnings():
+def _in_turn() -> Iterator[None]:
+    """Wait until no other process or thread of this user decodes a large image; the system frees a dead one's lock.
+
+    Meanwhile Pillow's warnings of sizes that we allow are silent: silencing, too, is for one thread at a time.
+    """
+    from going_modular.data import download  # late: it brings the network
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(Timeout, OSError):  # without a folder to write to there is no turn to wait for
+            files.make_private(download.cache_folder())
+            stack.enter_context(FileLock(download.cache_folder() / "large_image.lock", timeout=IN_TURN_SECONDS))
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield
 
@@ -230,11 +274,14 @@ def _reads_heif() -> bool:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if grey.is_deep(image):
         return grey.to_eight_bits(image).convert("RGB")
-    if image.has_transparency_data:
-        straight = image.convert("LA") if image.mode == "La" else image  # all that Pillow does with "La"
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    on_white = Image.new("RGB", image.size)
+    for corner, tile in tiles(image):
+        straight = tile.convert("LA") if tile.mode == "La" else tile  # all that Pillow does with "La"
         rgba = straight.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+        on_white.paste(Image.alpha_composite(Image.new("RGBA", tile.size, "white"), rgba).convert("RGB"), corner)
+    return on_white
 
 
 def _orientation(image: Image.Image) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from going_modular.common.errors import InputError
-from going_modular.data.walk import MOST_NAMED, visible_folders, walk
+from going_modular.data.walk import MOST_NAMED, canonical, order, visible_folders, walk
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _SPELLINGS = {
@@ -39,7 +39,7 @@ class OwnSplit:
         if [folder.name for folder, _ in used] != ["train", "test"]:
             lines.append(f"Folders: {', '.join(f'{folder.name}/ {purpose}' for folder, purpose in used)}")
         if others:
-            lines.append(f"Not used: {_named(sorted(others))}, beside {_named([self.train, self.test])}")
+            lines.append(f"Not used: {_named(sorted(others, key=order))}, beside {_named([self.train, self.test])}")
         return lines
 
 
@@ -49,7 +49,7 @@ def role(name: str) -> tuple[str | None, str]:
     Returns:
         "train", "validation", "test" or, where the name says none of these or several, None; and the other words.
     """
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)", " ", name)
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)", " ", canonical(name))
     words = [word for word in re.split(r"[\W_]+", spaced.casefold()) if word]
     roles = [
         (word, part)
@@ -115,7 +115,7 @@ def _settle(folder: Path, folders: list[Path], parts: dict[str | None, list[Path
     validations = [path for path in folders if role(path.name)[0] == VALIDATION]
     chosen = None
     if len(validations) == 1:
-        names = [[path.name for path in visible_folders(inner)] for inner in (train, _inside(validations[0]))]
+        names = [_names(inner) for inner in (train, _inside(validations[0]))]
         chosen = _inside(validations[0]) if names[0] == names[1] else None
     used = [parts[TRAIN][0], parts[TEST][0], *(validations if chosen else [])]
     return OwnSplit(train, test, chosen, [path for path in folders if path not in used])
@@ -130,7 +130,7 @@ def _inside(folder: Path) -> Path:
 
 def _shared_classes(folders: list[Path]) -> list[str]:
     """Return the names of two or more folders with images that every folder holds, and no images beside them."""
-    names = [{path.name for path in visible_folders(folder)} for folder in folders]
+    names = list(map(_names, folders))
     if len(folders) < 2 or len(set.intersection(*names)) < 2:
         return []
     held = []
@@ -138,9 +138,14 @@ def _shared_classes(folders: list[Path]) -> list[str]:
         inner = [path.relative_to(contents.folder).parts for path in contents.images]
         if any(len(parts) == 1 for parts in inner):
             return []
-        held.append({parts[0] for parts in inner})
+        held.append({canonical(parts[0]) for parts in inner})
     shared = sorted(set.intersection(*held))
     return shared if len(shared) > 1 else []
+
+
+def _names(folder: Path) -> set[str]:
+    """Return the names of the folders in a folder, each in its one spelling."""
+    return {canonical(path.name) for path in visible_folders(folder)}
 
 
 def _named(folders: list[Path]) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
-from going_modular.common.errors import InputError
+from going_modular.common.errors import InputError, listed
 from going_modular.common.seeds import DEFAULT_SEED
 from going_modular.data import own_split
 from going_modular.data.image_folder import ImageFolder, content_root, notes_of, open_together, pair
-from going_modular.data.walk import escaped
+from going_modular.data.walk import canonical, escaped
 
 TEST_SHARE = 0.2  # of the images, where a data set brings no split of its own
 VALIDATION_SHARE = 0.1  # of the images; taken from those to train on
@@ -124,12 +124,12 @@ def groups_of(dataset: ImageFolder, pattern: str) -> list[str]:
         InputError: no regular expression, one without a group, or one that a file's name does not match.
     """
     try:
-        compiled = re.compile(pattern)
+        compiled = re.compile(canonical(pattern))
     except re.error as error:
         raise InputError(f"--group-by {pattern!r} is no regular expression: {error}") from error
     if not compiled.groups:
         raise InputError(f"--group-by {pattern!r} has no group; put the part that names it in brackets")
-    matches = [compiled.search(Path(path).name) for path, _ in dataset.samples]
+    matches = [compiled.search(canonical(Path(path).name)) for path, _ in dataset.samples]
     if without := [path for (path, _), match in zip(dataset.samples, matches, strict=True) if not (match and match[1])]:
         raise InputError(
             f"--group-by {pattern!r} names no group for {len(without)} of {len(matches)} images, such as {without[0]!r}"
@@ -150,7 +150,7 @@ def hold_out_groups(dataset: ImageFolder, folds: int, rule: SplitRule) -> tuple[
     kept, out = next(dealer.split(dataset.targets, dataset.targets, groups))
     for part in (kept, out):
         if lacking := set(range(len(dataset.classes))) - {dataset.targets[i] for i in part}:
-            names = ", ".join(dataset.classes[label] for label in sorted(lacking))
+            names = listed([dataset.classes[label] for label in sorted(lacking)], ", ")
             raise InputError(f"--group-by {rule.group_by!r}: {names} cannot be split; each class needs more groups")
     return dataset.subset(kept), dataset.subset(out)
 
@@ -222,7 +222,7 @@ def _check_each_class(dataset: ImageFolder, least: int) -> None:
     scarce = [f"{counts[label]} in {name}" for label, name in enumerate(dataset.classes) if counts[label] < least]
     if scarce:
         raise InputError(
-            f"Data {str(dataset.root)!r}: too few images to split ({', '.join(scarce)}); each class needs {least}"
+            f"Data {str(dataset.root)!r}: too few images to split ({listed(scarce, ', ')}); each class needs {least}"
         )
 
 

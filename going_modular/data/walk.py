@@ -7,10 +7,11 @@ folder that holds the one it was found in, is not followed: it would make copies
 
 import os
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from going_modular.common import files
 from going_modular.common.errors import InputError
@@ -27,6 +28,19 @@ class FolderContents:
     images: list[Path] = field(default_factory=list)
     unread: list[Path] = field(default_factory=list)  # all other files
     unfollowed: list[Path] = field(default_factory=list)  # links to what is visited already, that lead up or nowhere
+
+
+def canonical(name: str) -> str:
+    """Return the one spelling (Unicode's NFC) of a name that systems write in several: macOS may take an accent apart.
+
+    Names that are equal so are one name there, look the same everywhere, and are one class here.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def order(path: PurePath) -> tuple[str, ...]:
+    """Return what to sort paths by: on every system the same, where paths themselves ignore case on Windows."""
+    return tuple(map(canonical, path.parts))
 
 
 def walk(*folders: Path) -> list[FolderContents]:
@@ -49,7 +63,9 @@ def walk(*folders: Path) -> list[FolderContents]:
             visited.add(here)
             level.append((os.fspath(part.folder), (os.path.realpath(part.folder.absolute().parent), here), part))
     while level:
-        links = [link for place in level for link in sorted(_visit(*place, visited), key=lambda link: link[0])]
+        links = [
+            link for place in level for link in sorted(_visit(*place, visited), key=lambda link: order(Path(link[0])))
+        ]
         level = [step for link in links if (step := _follow(*link, visited))]
     return contents
 
@@ -133,7 +149,8 @@ def _entries(folder: str | Path) -> list[os.DirEntry]:
     """Return what is in a folder, sorted by name, without what is hidden."""
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry for entry in entries if not files.is_hidden(entry.name)), key=lambda entry: entry.name)
+            shown = [entry for entry in entries if not files.is_hidden(entry.name)]
+            return sorted(shown, key=lambda entry: (canonical(entry.name), entry.name))
     except OSError as error:
         raise InputError(f"Folder {str(folder)!r} cannot be read: {error.strerror}; mend or remove it") from error
 
@@ -151,7 +168,10 @@ def _is_folder(path: str) -> bool | None:
 
 
 def _is_link(entry: os.DirEntry) -> bool:
-    return entry.is_symlink() or (hasattr(entry, "is_junction") and entry.is_junction())  # Windows, from Python 3.12 on
+    if entry.is_symlink():
+        return True
+    junction = getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", None)  # Windows' older links to folders
+    return junction is not None and entry.stat(follow_symlinks=False).st_reparse_tag == junction
 
 
 def _holds(folder: str, path: str) -> bool:

@@ -216,7 +216,7 @@ def _classes(labels: Sequence[int] | torch.Tensor | None, logits: torch.Tensor) 
     """Return the class (B,) to explain of each image."""
     if labels is None:
         return logits.argmax(dim=1)
-    classes = torch.as_tensor(labels, device=logits.device).clone()  # one made in inference mode has no backward
+    classes = torch.as_tensor(labels).to(logits.device).clone()  # one made in inference mode has no backward
     images, known = logits.shape
     if classes.shape != (images,) or classes.min() < 0 or classes.max() >= known:
         raise InputError(f"Labels {classes.tolist()}; give {images}, one an image, each from 0 to {known - 1}")

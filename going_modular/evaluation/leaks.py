@@ -22,6 +22,7 @@ from PIL import Image, ImageStat
 
 from going_modular.data import download, images
 from going_modular.data.feature_store import FeatureStore, hash_files
+from going_modular.data.tiles import tiles
 
 IDENTICAL, NEAR = "identical", "nearly identical"
 
@@ -108,9 +109,11 @@ def _read(paths: Sequence[str | Path]) -> _Prints:
 def _fingerprint(path: str | Path) -> bytes:
     """Return an image as a row of bytes: the digest of its pixels, its perceptual hash, whether it has detail."""
     image = images.open_image(path)
-    digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).digest()
+    pixels = hashlib.sha256(repr(image.size).encode())
+    for _, tile in tiles(image):  # all at once would take memory twice
+        pixels.update(tile.tobytes())
     small = image.convert("L").resize((_SHRUNK, _SHRUNK), Image.Resampling.LANCZOS)
-    return digest + perceptual_hash(small).tobytes() + bytes([ImageStat.Stat(small).stddev[0] >= MIN_DETAIL])
+    return pixels.digest() + perceptual_hash(small).tobytes() + bytes([ImageStat.Stat(small).stddev[0] >= MIN_DETAIL])
 
 
 def _near(train: _Prints, test: _Prints) -> Iterator[tuple[int, int]]:

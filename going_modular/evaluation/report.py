@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from going_modular import plots
-from going_modular.common import files
+from going_modular.common import cli, files
 from going_modular.common.errors import InputError
 from going_modular.data import images
 from going_modular.data.image_folder import ImageFolder
@@ -157,10 +157,17 @@ def render(title: str, facts: Sequence[str], warnings: Sequence[str], parts: Seq
         parts: tables and figures, in order.
     """
     template = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    page = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=_printable
+    )
     return page.from_string(template).render(
         title=title, facts=facts, warnings=warnings, parts=parts, max_narrow=MAX_NARROW
     )
+
+
+def _printable(value: object) -> object:
+    """Return a text without what turns the direction of the text after it, or hides; a part of the page as it is."""
+    return cli.printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def shown(measure: dict) -> str:

@@ -8,6 +8,7 @@ import contextlib
 import io
 import math
 import re
+import sys
 import warnings
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from going_modular.common import files
 from going_modular.common.errors import InputError
-from going_modular.fine_tuning import launch
+from going_modular.fine_tuning import launch, sound
 from going_modular.fine_tuning.lightning_parts import HISTORY, Classifier
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -108,8 +109,12 @@ def clear(output: Path) -> None:
         files.remove_known(folder, (BEST, LAST))
 
 
-def read(path: Path) -> dict:
+def read(path: Path, *, most: int = sys.maxsize) -> dict:
     """Read a checkpoint, tensors and plain values only.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have, and take.
 
     Raises:
         InputError: one line that names it and says that it cannot be used.
@@ -117,7 +122,10 @@ def read(path: Path) -> dict:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice is for those who wrote the file
-            return torch.load(path, map_location="cpu", weights_only=True)
+            sound.check_archive(path, most)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            sound.check_content(content, most)
+            return content
     except Exception as error:  # whatever damaged or hostile bytes lead torch to
         raise InputError(f"{str(path)!r} is damaged, or holds more than tensors; it was not opened") from error
 
@@ -178,7 +186,7 @@ def _fitting(path: Path, module: Classifier, max_epochs: int) -> dict:
     Raises:
         InputError: it is not.
     """
-    checkpoint = read(path)
+    checkpoint = read(path, most=sound.most_bytes(module))
     try:
         fits = _fits(checkpoint, module, max_epochs)
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError):

@@ -1,15 +1,17 @@
 """The images that a run began with, by their paths in the data and their contents: it goes on with no others."""
 
-import json
 import os
 from pathlib import Path
 
-from going_modular.common import files
+from going_modular.common import files, strict_json
 from going_modular.common.errors import InputError
 from going_modular.data import provenance
 from going_modular.data.splits import Splits
+from going_modular.data.walk import canonical
 
 FILE = Path("checkpoints/images.json")  # in the run's folder: part -> path -> digest, 16 hex digits
+# bytes that the list has at most: images may have gone since, yet most should be there
+FEWEST_BYTES, MOST_TIMES, LINE_BYTES = 2**20, 10, 40
 SHOWN, NAME_LENGTH = 3, 80  # names in an error line, and characters of each
 
 
@@ -33,16 +35,16 @@ def check(output: Path, splits: Splits) -> None:
     Raises:
         InputError: names what differs; or the list of images is not there or damaged.
     """
-    path = output / FILE
+    path, now = output / FILE, _describe(splits)
+    room = sum(len(name.encode()) + LINE_BYTES for images in now.values() for name in images)
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = strict_json.loads(files.read_bytes(path, most=FEWEST_BYTES + MOST_TIMES * room))
         parts = {name: part for part, images in before.items() for name in images}
         images = {name: digest for images in before.values() for name, digest in images.items()}
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(
             f"{str(path)!r}, the list of this run's images, is not there or damaged; start a new run"
         ) from error
-    now = _describe(splits)
     parts_now = {name: part for part, images in now.items() for name in images}
     images_now = {name: digest for images in now.values() for name, digest in images.items()}
 
@@ -71,9 +73,9 @@ def _describe(splits: Splits) -> dict[str, dict[str, str]]:
 
 
 def _relative(path: str, root: str) -> str:
-    """Return an image's path in the data, with slashes; what is not UTF-8 in it is escaped."""
+    """Return an image's path in the data, the same on every system; what is not UTF-8 in it is escaped."""
     relative = Path(os.path.relpath(path, root)).as_posix()
-    return relative.encode("utf-8", "backslashreplace").decode("utf-8")
+    return canonical(relative.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def _list(names: set[str]) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -61,11 +62,17 @@ def prepare(settings: Settings) -> Job:
     _check_processes(settings)
     if settings.resume:
         check_writable(settings.output)
+        run_folder.check_inside(settings.output)
     else:
         run_folder.check_output(settings.output)
     device = _choose_device(settings)
     if settings.model is not None:  # a typing error is told before anything is downloaded
         pretrained.entry(settings.model, settings.weights)
+    if settings.resume and not _is_same_anywhere(settings):
+        raise InputError(
+            f"--resume {str(settings.resume)!r}: the weights {settings.weights!r} in settings.json are no name of that "
+            "model's, and no full path; write the file's full path there"
+        )
     splits = _load(settings)
     if settings.resume:
         fingerprint.check(settings.resume, splits)
@@ -78,8 +85,15 @@ def prepare(settings: Settings) -> Job:
         recipes.unfreeze(model, stage.blocks)
     precision = "fp16" if settings.precision == "fp16" else resolve_precision(settings.precision, device)
     clock.lap("model")
-    settings = dataclasses.replace(settings, model=name, data=splits.source)
+    weights = pretrained.from_anywhere(name, settings.weights)
+    settings = dataclasses.replace(settings, model=name, data=splits.source, weights=weights)
     return Job(settings, stages, model, transform, splits.with_transform(transform), device, precision, clock)
+
+
+def _is_same_anywhere(settings: Settings) -> bool:
+    """Tell whether weights are named so that no file in the current folder can stand in for them."""
+    weights, name = settings.weights, settings.model or model_builder.DEFAULT_MODEL
+    return weights is None or Path(weights).is_absolute() or pretrained.is_known(name, weights)
 
 
 def _check_processes(settings: Settings) -> None:
@@ -94,7 +108,11 @@ def _choose_device(settings: Settings) -> str:
     kind, _, index = device.partition(":")
     if settings.precision == "fp16" and kind != "cuda":
         raise InputError(f"precision fp16 needs a CUDA GPU, not {device}; use bf16 or fp32")
-    if settings.devices > 1 and (index or kind == "mps"):
+    if settings.devices > 1 and kind == "mps":  # which auto takes on a Mac
+        raise InputError(
+            f"--devices {settings.devices}: an Apple GPU is one device; use one, or --device cpu for several processes"
+        )
+    if settings.devices > 1 and index:
         raise InputError(f"--devices {settings.devices} with --device {device}: use --device {kind}, or one device")
     if kind == "cuda" and settings.devices > torch.cuda.device_count():
         raise InputError(f"--devices {settings.devices}: there are {torch.cuda.device_count()} GPUs here")

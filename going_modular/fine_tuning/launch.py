@@ -19,6 +19,7 @@ from going_modular.common.errors import InputError, ProcessDiedError, Terminated
 
 if TYPE_CHECKING:
     from lightning.fabric.plugins.environments import ClusterEnvironment
+    from lightning.pytorch.strategies import DDPStrategy
 
 GRACE_SECONDS = 10.0  # from SIGTERM to SIGKILL
 # whole numbers, by torchrun and SLURM; Lightning reads some of them even where neither started this process
@@ -64,6 +65,16 @@ def environment() -> "ClusterEnvironment":
     return SLURMEnvironment(auto_requeue=False) if _is_by_srun() else LightningEnvironment()
 
 
+def strategy(kind: str) -> "DDPStrategy":
+    """Return how Lightning lets processes train together on devices of a kind, `cuda` or `cpu`.
+
+    They talk by NCCL where torch has it, which on Windows it has not; else by Gloo, which takes a GPU's tensors, too.
+    """
+    from lightning.pytorch.strategies import DDPStrategy
+
+    return DDPStrategy(process_group_backend="nccl" if kind == "cuda" and dist.is_nccl_available() else "gloo")
+
+
 def check(devices: int, nodes: int) -> None:
     """Raise where what started this process and the settings do not agree on the number of processes.
 
@@ -107,7 +118,7 @@ def start(worker: Callable, arguments: Sequence, processes: int) -> None:
     """Run `worker(*arguments)` in several processes that find each other, and wait for all of them.
 
     However this process ends, they end with it: on SIGTERM, Ctrl-C or an error they are terminated, and where it is
-    killed the system interrupts them.
+    killed Linux interrupts them.
 
     Raises:
         ProcessDiedError: one ended with an error; the others were terminated.
@@ -165,12 +176,19 @@ def _explain(error: Exception, processes: Sequence) -> Exception:
     """Return what ended the run: of a process that was killed, the others only report that it is gone."""
     for index, process in enumerate(processes):
         if process.exitcode < 0 and process.exitcode != -signal.SIGTERM:
-            name = signal.Signals(-process.exitcode).name
-            return ProcessDiedError(f"process {index} of {len(processes)} was ended by {name}", 1)
+            return ProcessDiedError(f"process {index} of {len(processes)} was ended by {_named(-process.exitcode)}", 1)
     if isinstance(error, ProcessExitedException):
         text = f"process {error.error_index} of {len(processes)} ended with status {error.exit_code}"
         return ProcessDiedError(text, error.exit_code)
     return error
+
+
+def _named(number: int) -> str:
+    """Return the name of a signal; not all have one, and which do depends on the system."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _enter(rank: int, worker: Callable, arguments: Sequence, port: int, processes: int) -> None:
@@ -182,5 +200,7 @@ def _enter(rank: int, worker: Callable, arguments: Sequence, port: int, processe
         LOCAL_RANK=str(rank),
         WORLD_SIZE=str(processes),
     )
+    if sys.platform == "win32":
+        os.environ.setdefault("USE_LIBUV", "0")  # torch is built without it there, yet older ones ask for it
     worker(*arguments)
     leave()

@@ -17,7 +17,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from torchvision.transforms import v2
 
 from going_modular import engine
-from going_modular.common.device import default_num_workers, workers_that_fit
+from going_modular.common.device import default_num_workers, memory_format, sum_dtype, workers_that_fit
 from going_modular.common.errors import InputError
 from going_modular.fine_tuning import recipes
 from going_modular.fine_tuning.update_batches import Augmented, UpdateBatches, seed_of, share_of
@@ -114,7 +114,6 @@ class Classifier(L.LightningModule):
         label_smoothing: in [0, 1).
         mixup: the Beta distribution's parameter; 0 for none (Zhang et al., 2018, https://arxiv.org/abs/1710.09412).
         cutmix: likewise (Yun et al., 2019, https://arxiv.org/abs/1905.04899); with both, one of them by chance.
-        channels_last: lay images out as convolutions like it.
     """
 
     def __init__(
@@ -129,22 +128,27 @@ class Classifier(L.LightningModule):
         label_smoothing: float = 0.0,
         mixup: float = 0.0,
         cutmix: float = 0.0,
-        channels_last: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
         self.groups = groups
         self.seed, self.schedule, self.warmup_epochs = seed, schedule, warmup_epochs
-        self.label_smoothing, self.channels_last = label_smoothing, channels_last
+        self.label_smoothing = label_smoothing
         mixes = [(v2.MixUp, mixup), (v2.CutMix, cutmix)]
         chosen = [mix(num_classes=num_classes, alpha=alpha) for mix, alpha in mixes if alpha]
         self.mix = v2.RandomChoice(chosen) if chosen else None
         for name in HISTORY:
             # NaN stays NaN: a loss that is not finite must show ("disable" would leave out the weights)
-            setattr(self, name, MeanMetric(nan_strategy=math.nan).set_dtype(torch.float64))
+            setattr(self, name, MeanMetric(nan_strategy=math.nan))
         self.val_confusion = MulticlassConfusionMatrix(num_classes)
         self.history: dict[str, list[float]] = {name: [] for name in HISTORY}
-        self.has_started = False
+        self.epochs_begun = 0  # here, whatever a checkpoint brings
+
+    def setup(self, stage: str) -> None:
+        """Choose what to add losses up in, now that the device is known, and before the module moves there."""
+        dtype = sum_dtype(self.trainer.strategy.root_device.type)
+        for name in HISTORY:
+            getattr(self, name).set_dtype(dtype)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and the schedule, stepped after every update."""
@@ -155,12 +159,9 @@ class Classifier(L.LightningModule):
         rates = recipes.schedule(optimizer, self.schedule, warmup_steps=warmup, total_steps=total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rates, "interval": "step"}}
 
-    def on_train_start(self) -> None:
-        """Note that training goes on, from whatever checkpoint."""
-        self.has_started = True
-
     def on_train_epoch_start(self) -> None:
         """Put in training mode what learns; the rest, with its BatchNorm statistics, stays as it is."""
+        self.epochs_begun += 1
         engine.set_train_mode(self.model)
 
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
@@ -172,7 +173,7 @@ class Classifier(L.LightningModule):
         inputs, labels = batch
         if self.mix:
             inputs, labels = self.mix(inputs, labels)  # labels (B,) -> (B, C)
-        logits = self.model(self._lay_out(inputs))
+        logits = self.model(_lay_out(inputs))
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
         self.train_loss.update(loss.detach(), len(labels))
@@ -187,7 +188,7 @@ class Classifier(L.LightningModule):
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
         """Measure a batch; the loss is the plain one, without smoothing or mixing."""
         inputs, labels = batch
-        logits = self.model(self._lay_out(inputs))
+        logits = self.model(_lay_out(inputs))
         self.val_loss.update(F.cross_entropy(logits.float(), labels), len(labels))
         self.val_acc.update(logits.argmax(dim=1) == labels)
         self.val_confusion.update(logits, labels)
@@ -216,5 +217,7 @@ class Classifier(L.LightningModule):
         """Take the history up."""
         self.history = checkpoint["history"]
 
-    def _lay_out(self, inputs: torch.Tensor) -> torch.Tensor:
-        return inputs.contiguous(memory_format=torch.channels_last) if self.channels_last else inputs
+
+def _lay_out(inputs: torch.Tensor) -> torch.Tensor:
+    """Lay images (B, C, H, W) out as the device's convolutions like it; features (B, D) stay."""
+    return inputs.contiguous(memory_format=memory_format(inputs.device)) if inputs.ndim == 4 else inputs

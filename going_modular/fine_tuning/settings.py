@@ -5,11 +5,17 @@ import math
 import sys
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from going_modular.common.errors import InputError
+from going_modular.common.errors import InputError, listed, shortened
+from going_modular.common.files import read_bytes
 from going_modular.common.seeds import DEFAULT_SEED
+
+if TYPE_CHECKING:
+    import yaml
 
 WITH_RESUME = ("data", "devices", "nodes")  # other settings of a resumed run are those that it began with
 NOT_IN_FILES = ("output", "resume")  # a file that is used again describes a new run
@@ -19,6 +25,7 @@ _CHOICES = {
     "augment": ("none", "crop", "randaugment"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
 }
+MOST_BYTES, MOST_LEVELS = 100_000, 4  # of a settings file
 MANY = 10**9  # more than any run has, and a number that all that counts with it can hold
 # inclusive; None stands for a setting that is left out
 _RANGES = {
@@ -132,21 +139,14 @@ def read_file(path: Path, settings: type) -> dict[str, object]:
     Raises:
         InputError: no such file, not of that form, an unknown key, or a value of another type.
     """
-    import yaml
-
-    if not path.is_file():
-        raise InputError(f"Settings {str(path)!r}: no such file")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, ValueError) as error:
-        raise InputError(f"Settings {str(path)!r} cannot be read as YAML or JSON: {error}") from error
+    values = _parse(path)
     if not isinstance(values, dict):
         raise InputError(f"Settings {str(path)!r} must have a line 'key: value' for each setting")
 
     hints = typing.get_type_hints(settings)
     known = {field.name: hints[field.name] for field in dataclasses.fields(settings) if field.name not in NOT_IN_FILES}
-    if unknown := [str(key) for key in values if key not in known]:
-        raise InputError(f"Settings {str(path)!r}: unknown {', '.join(unknown)}; the keys are {', '.join(known)}")
+    if unknown := [key if isinstance(key, str) else _shown(key) for key in values if key not in known]:
+        raise InputError(f"Settings {str(path)!r}: unknown {listed(unknown, ', ')}; the keys are {', '.join(known)}")
     return {key: _convert(path, key, value, known[key]) for key, value in values.items()}
 
 
@@ -154,6 +154,44 @@ def file_content(settings: object) -> dict[str, object]:
     """Return what a file of these settings has, for JSON."""
     values = {key: value for key, value in dataclasses.asdict(settings).items() if key not in NOT_IN_FILES}
     return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+
+
+def _parse(path: Path) -> object:
+    """Return what a file of YAML or JSON holds, without what makes much of little: anchors, tags, deep nesting."""
+    import yaml
+
+    try:
+        text = read_bytes(path, most=MOST_BYTES).decode("utf-8")
+        _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
+        return yaml.safe_load(text)
+    except FileNotFoundError as error:
+        raise InputError(f"Settings {str(path)!r}: no such file") from error
+    except OSError as error:
+        raise InputError(f"Settings {str(path)!r} cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        reason = shortened(" ".join(str(error).split()))
+        raise InputError(f"Settings {str(path)!r} cannot be read as YAML or JSON: {reason}") from error
+
+
+def _check_events(events: "Iterable[yaml.Event]") -> None:
+    """Raise on what no settings need, as soon as the YAML parser comes to it."""
+    import yaml
+
+    depth, keys, is_key = 0, set(), True
+    for event in events:
+        if getattr(event, "anchor", None) is not None:  # of an alias, too
+            raise ValueError("it has an anchor or alias (& or *); write each value out")
+        if getattr(event, "tag", None) is not None:
+            raise ValueError("it has a tag (!); leave it out")
+        if depth == 1 and isinstance(event, yaml.NodeEvent):
+            if is_key and isinstance(event, yaml.ScalarEvent):
+                if event.value in keys or event.value == "<<":
+                    raise ValueError(f"the key {_shown(event.value)} is there twice, or merges others")
+                keys.add(event.value)
+            is_key = not is_key
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_LEVELS:
+            raise ValueError("it is nested too deep; it needs a line 'key: value' for each setting")
 
 
 def _convert(path: Path, key: str, value: object, hint: object) -> object:
@@ -181,5 +219,8 @@ def _shown(value: object) -> str:
     """Return a value as an error line shows it: no more than a line, however much of it there is."""
     if isinstance(value, int) and abs(value) >= 10**20:
         return "a number of more than 20 digits"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number in it has too many digits
+        return f"a {type(value).__name__}"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
-import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -17,7 +16,7 @@ from torch.utils.data import ConcatDataset, TensorDataset
 from tqdm import tqdm
 
 from going_modular import data_setup, features, model_builder
-from going_modular.common.device import explain_lost_worker
+from going_modular.common.device import exact_fp32, explain_lost_worker, is_out_of_memory, memory_format
 from going_modular.common.errors import InputError
 from going_modular.fine_tuning import checkpoints, launch, recipes
 from going_modular.fine_tuning.callbacks import EpochLines, StayStopped, StopOnSigterm, TensorBoard
@@ -80,10 +79,11 @@ def fit(job: Job, stage: recipes.Stage, *, is_first: bool) -> Fitted:
         start, notes = checkpoints.newest(folder, module, max_epochs=_epochs(job, stage))
         for note in notes:
             tqdm.write(note)
-    with _quiet():
+    with _quiet(), exact_fp32():
         _train(_trainer(job, stage, folder, start), module, data, folder if start else None)
     best = checkpoints.read(folder / checkpoints.BEST)
     module.load_state_dict(best["state_dict"])
+    job.model.cpu()  # Lightning moves back what it trained, not the backbone that features were extracted with
     return Fitted(module.history, best["epoch"], data, module.trainer)
 
 
@@ -97,7 +97,7 @@ def _module(job: Job, stage: recipes.Stage, *, is_first: bool) -> Classifier:
         model, lr=lr, head_lr=head_lr, layer_decay=settings.layer_decay, weight_decay=settings.weight_decay
     )
     if not on_features:
-        model.to(memory_format=torch.channels_last)
+        model.to(memory_format=memory_format(job.device))
         if settings.compile:
             model.compile()  # in place: the names of the weights stay
     return Classifier(
@@ -110,7 +110,6 @@ def _module(job: Job, stage: recipes.Stage, *, is_first: bool) -> Classifier:
         label_smoothing=settings.label_smoothing,
         mixup=0.0 if on_features else settings.mixup,
         cutmix=0.0 if on_features else settings.cutmix,
-        channels_last=not on_features,
     )
 
 
@@ -140,15 +139,26 @@ def _train(trainer: L.Trainer, module: Classifier, data: Data, start: Path | Non
         # TensorBoard's writer names no file
         raise InputError(f"Cannot write in {trainer.logger.save_dir!r}: {error.strerror}") from error
     except RuntimeError as error:
-        if (told := explain_lost_worker(error)) is None:
+        if (told := explain_lost_worker(error)) is not None:
+            raise told from error
+        if is_out_of_memory(error) or not _is_from_checkpoint(start, module):
             raise
-        raise told from error
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        if start is None or module.has_started:
+        raise _none_of_this_run(start) from error
+    except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if not _is_from_checkpoint(start, module):
             raise
-        raise InputError(
-            f"The checkpoints in {str(start)!r} are none of this run; remove that folder to train this stage anew"
-        ) from error
+        raise _none_of_this_run(start) from error
+
+
+def _is_from_checkpoint(start: Path | None, module: Classifier) -> bool:
+    """Tell whether an error comes from what a checkpoint brought: it shows until an epoch has passed, if ever."""
+    return start is not None and module.epochs_begun < 2
+
+
+def _none_of_this_run(folder: Path) -> InputError:
+    return InputError(
+        f"The checkpoints in {str(folder)!r} are none of this run; remove that folder to train this stage anew"
+    )
 
 
 def _data(job: Job, stage: recipes.Stage) -> Data:
@@ -194,7 +204,7 @@ def _trainer(job: Job, stage: recipes.Stage, folder: Path, start: dict | None) -
         accelerator={"cuda": "gpu"}.get(kind, kind),
         devices=[int(index)] if index else settings.devices,
         num_nodes=settings.nodes,
-        strategy="ddp" if processes > 1 else "auto",
+        strategy=launch.strategy(kind) if processes > 1 else "auto",
         sync_batchnorm=settings.batch_norm and processes > 1 and kind == "cuda",
         precision="32-true" if on_features else PRECISIONS[job.precision],
         max_epochs=_epochs(job, stage),

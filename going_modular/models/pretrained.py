@@ -20,6 +20,7 @@ from torchvision.models import WeightsEnum
 from going_modular.common import files
 from going_modular.common.errors import InputError
 from going_modular.data import download
+from going_modular.data.walk import escaped
 from going_modular.models.efficientnet_lite import EfficientNetLite0Weights
 
 LITE0 = "efficientnet_lite0"
@@ -51,10 +52,28 @@ def entry(name: str, weights: str | Path | None) -> WeightsEnum:
             such file.
     """
     _check_name(name)
-    entries = _entries(name)
     if weights is None or _is_file_name(name, weights):
-        return entries.DEFAULT
-    return entries[str(weights).rpartition(".")[2]]
+        return _entries(name).DEFAULT
+    return named_entry(name, str(weights))  # of torchvision's entry, too: its text is its full name
+
+
+def named_entry(name: str, weights: str) -> WeightsEnum:
+    """Return torchvision's entry of this name, whatever files there are.
+
+    Raises:
+        InputError: no such model, or one without a Linear to replace; it has no weights of that name.
+    """
+    _check_name(name)
+    if not is_known(name, weights):
+        raise InputError(f"{name} has no weights named {weights!r}; it has {_known(name)}")
+    return _entries(name)[weights.rpartition(".")[2]]
+
+
+def is_known(name: str, weights: str) -> bool:
+    """Tell whether a text is a name, short or full, of a model's weights."""
+    entries = _entries(name)
+    family, _, member = weights.rpartition(".")
+    return member in entries.__members__ and family in ("", entries.__name__)
 
 
 def state_dict(name: str, weights: str | Path) -> dict[str, torch.Tensor]:
@@ -98,7 +117,7 @@ def describe(name: str, weights: str | Path | None) -> str | dict[str, str] | No
     if weights is None:
         return None
     if _is_file_name(name, weights):
-        return {"file": Path(weights).name, "sha256": files.file_sha256(Path(weights))}
+        return {"file": escaped(Path(weights).name), "sha256": files.file_sha256(Path(weights))}
     return entry(name, weights).name
 
 
@@ -109,7 +128,12 @@ def availability(name: str) -> str | None:
         return "its ImageNet weights are installed"
     if _is_there(path := hub_path(weights)):
         return f"its weights are in {path.parent}"
-    return "its weights can be downloaded" if download.is_reachable(weights.url) else None
+    return None if download.obstacle(weights.url) else "its weights can be downloaded"
+
+
+def from_anywhere(name: str, weights: str | Path | None) -> str | None:
+    """Return what names the same weights from another current folder: a name as it is, a file by its full path."""
+    return str(Path(weights).resolve()) if weights is not None and _is_file_name(name, weights) else weights
 
 
 def digest(module: nn.Module) -> str:
@@ -154,16 +178,19 @@ def _entries(name: str) -> type[WeightsEnum]:
     return EfficientNetLite0Weights if name == LITE0 else torchvision.models.get_model_weights(name)
 
 
-def _is_file_name(name: str, weights: str | Path) -> bool:
-    """Tell a local file from a weights name; raise where it is neither."""
-    entries = _entries(name)
-    if Path(str(weights)).is_file():  # torchvision's entry is neither str nor Path, and its str is its name
-        return True
-    family, _, member = str(weights).rpartition(".")
-    if member in entries.__members__ and family in ("", entries.__name__):
+def _is_file_name(name: str, weights: str | Path | WeightsEnum) -> bool:
+    """Tell a local file from a weights name; raise where it is neither. A name wins: ./NAME is the file."""
+    if not isinstance(weights, Path) and is_known(name, str(weights)):
         return False
-    known = ", ".join(entries.__members__)
-    raise InputError(f"Weights {str(weights)!r}: no such file, and {name} has no weights of that name; it has {known}")
+    if os.path.isfile(str(weights)):  # noqa: PTH113 - of a name that is too long, Path.is_file raises
+        return True
+    raise InputError(
+        f"Weights {str(weights)!r}: no such file, and {name} has no weights of that name; it has {_known(name)}"
+    )
+
+
+def _known(name: str) -> str:
+    return ", ".join(_entries(name).__members__)
 
 
 def _fetch(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
@@ -171,8 +198,8 @@ def _fetch(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
     if weights.url and not _is_there(path := hub_path(weights)):
         # torch.hub would wait for ever for a server that does not answer, and cannot resume
         try:
-            if not download.is_reachable(weights.url):
-                raise InputError(f"The weights of {name} are not in {path.parent} and cannot be downloaded")
+            if why := download.obstacle(weights.url):
+                raise InputError(f"The weights of {name} are not in {path.parent}, and {why}")
             download.download(weights.url, path, sha256=sha256_prefix(weights), description=path.name)
         except InputError as error:
             raise InputError(

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import json
 import platform
 import random
 import time
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 from going_modular import model_builder, plots
-from going_modular.common import files
+from going_modular.common import files, strict_json
 from going_modular.common.errors import InputError
 from going_modular.data import images, sources
 from going_modular.data.provenance import Provenance
@@ -32,6 +31,7 @@ RUNS = Path("runs")  # in the current folder
 GRID_IMAGES = 12
 MODEL, METRICS, TENSORBOARD = "model.safetensors", "metrics.json", "tensorboard"
 FILES = (MODEL, METRICS, "loss_curves.png", "predictions.png", "confusion_matrix.png", TENSORBOARD)
+MOST_METRICS_BYTES = 2**25  # of a metrics.json that is read
 EVALUATION = "evaluation"  # where evaluate.py writes, beside the model
 
 
@@ -94,10 +94,21 @@ def check_output(folder: Path | None) -> None:
         InputError: the folder cannot be written, or fine_tune.py could go on with the run in it.
     """
     files.check_writable(folder or RUNS)
+    if folder:
+        check_inside(folder)
     if folder and any((folder / "checkpoints").glob("*/last.ckpt")):
         raise InputError(
             f"Output folder {str(folder)!r} has a run: go on with --resume, or name another (fine_tune.py wrote it)"
         )
+
+
+def check_inside(folder: Path) -> None:
+    """Raise where what a run writes would land outside its folder.
+
+    Raises:
+        InputError: names the link that leads there.
+    """
+    files.refuse_links(folder, (*FILES, "settings.json", "checkpoints", EVALUATION))
 
 
 def clear(folder: Path) -> None:
@@ -142,7 +153,7 @@ def data_of(file: Path, trained_on: Provenance | None) -> str | None:
     if trained_on is None:
         return None
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        source = json.loads((file.parent / METRICS).read_text(encoding="utf-8"))["data_source"]
+        source = strict_json.loads(files.read_bytes(file.parent / METRICS, most=MOST_METRICS_BYTES))["data_source"]
         if sources.is_here(source):
             return source
     if sources.is_here(trained_on.data):
