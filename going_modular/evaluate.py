@@ -3,17 +3,26 @@
     python going_modular/evaluate.py --data photos.zip
     python going_modular/evaluate.py --data xrays --positive pneumonia --checkpoint runs/mine/model.safetensors
     python going_modular/evaluate.py --data photos.zip --checkpoint a/model.safetensors --against b/model.safetensors
+    python going_modular/evaluate.py --data photos.zip --views 10      # test-time augmentation, and what it gains
 
 Imports of torch wait until they are needed, so that `--help` comes at once.
 """
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from going_modular.common import cli
 from going_modular.common.seeds import DEFAULT_SEED
+
+if TYPE_CHECKING:
+    import torch
+
+    from going_modular.data.image_folder import ImageFolder
+    from going_modular.saving.checkpoint import Checkpoint
 
 SPLITS = ("test", "train", "all")
 
@@ -28,6 +37,7 @@ class Settings:
     positive: str | None = None  # of two classes, the one that is looked for
     against: Path | None = None  # another checkpoint, compared on the same images
     weights: Path | None = None  # the backbone's, where they are a local file
+    views: int = 1  # of each image, averaged
     device: str = "auto"
     seed: int = DEFAULT_SEED  # of the bootstrap, and of the split of data that the run did not have
     output: Path | None = None  # None: a folder beside the checkpoint
@@ -41,10 +51,11 @@ def run(settings: Settings) -> Path:
     """
     import torch
 
-    from going_modular import data_setup, features, metrics
-    from going_modular.common.device import choose_device, wished_precision
+    from going_modular import data_setup, metrics
+    from going_modular.common.device import choose_device
     from going_modular.common.errors import InputError, listed
     from going_modular.common.files import check_writable, refuse_links
+    from going_modular.data.views import average
     from going_modular.data.walk import canonical
     from going_modular.evaluation import leaks, uncertainty
     from going_modular.evaluation.report import Report, Subject
@@ -79,11 +90,11 @@ def run(settings: Settings) -> Path:
     labels = torch.tensor(dataset.targets)
     print("\n".join([f"Images: {selection.sentence}", *splits.notes]))
 
-    # 3 the model runs over them once, in the precision that its head was trained in
-    precision = wished_precision(loaded.precision, device)
-    logits = features.logits(loaded.model, dataset, device=device, precision=precision)
-    if not logits.isfinite().all():
+    # 3 the model runs over them, once a view, in the precision that its head was trained in
+    by_view, seconds = _look(loaded, dataset, device, settings.views)
+    if not by_view.isfinite().all():
         raise InputError(f"Checkpoint {str(file)!r}: the model's answers are not finite; train again")
+    logits = average(by_view)
 
     # 4 what comes out, measured
     content = {
@@ -98,15 +109,20 @@ def run(settings: Settings) -> Path:
     }
     content |= metrics.report(logits, labels, names, positive=positive, seed=settings.seed)
     content |= seen_and_unseen(selection, logits, labels)
+    if settings.views > 1:
+        usual = by_view[0].argmax(dim=1)
+        content["views"] = {
+            "n": settings.views,
+            "accuracy_one_view": (usual == labels).double().mean().item(),
+            **uncertainty.mcnemar(labels, logits.argmax(dim=1), usual),
+            "seconds": sum(seconds),
+            "seconds_one_view": seconds[0],
+        }
     if against:
-        theirs = features.logits(
-            against.model,
-            dataset.with_transform(against.transform),
-            device=device,
-            precision=wished_precision(against.precision, device),
-        )[:, [against.class_names.index(name) for name in names]]
-        if not theirs.isfinite().all():
+        their_views, _ = _look(against, dataset, device, settings.views)
+        if not their_views.isfinite().all():
             raise InputError(f"--against {str(settings.against)!r}: the model's answers are not finite; train again")
+        theirs = average(their_views)[:, [against.class_names.index(name) for name in names]]
         test = uncertainty.mcnemar(labels, logits.argmax(dim=1), theirs.argmax(dim=1))
         content["against"] = {"checkpoint": str(settings.against), **test}
     pairs = leaks.find(*([Path(path) for path, _ in part.samples] for part in (splits.train, splits.test)))
@@ -135,6 +151,26 @@ def run(settings: Settings) -> Path:
     return output
 
 
+def _look(loaded: "Checkpoint", dataset: "ImageFolder", device: str, views: int) -> tuple["torch.Tensor", list[float]]:
+    """Return the logits (V, N, C) that a model gives so many views of each image, and the seconds that each took.
+
+    Features of a view are kept on disk as others are, so that the next evaluation takes less.
+    """
+    import torch
+
+    from going_modular import features
+    from going_modular.common.device import wished_precision
+    from going_modular.data.views import views_of
+
+    precision = wished_precision(loaded.precision, device)
+    logits, seconds = [], []
+    for view in views_of(loaded.transform, views):
+        start = time.perf_counter()
+        logits.append(features.logits(loaded.model, dataset.with_transform(view), device=device, precision=precision))
+        seconds.append(time.perf_counter() - start)
+    return torch.stack(logits), seconds
+
+
 def _parser() -> cli.ArgumentParser:
     parser = cli.ArgumentParser(prog="evaluate.py", description="Measure a trained classifier on labelled images.")
     add, default = parser.add_argument, Settings()
@@ -144,6 +180,13 @@ def _parser() -> cli.ArgumentParser:
     add("--positive", metavar="CLASS", help="of two classes the one that is looked for, such as the disease")
     add("--against", type=Path, metavar="FILE", help="another checkpoint, compared on the same images")
     add("--weights", type=Path, metavar="FILE", help="the backbone's weights, where they are a local file")
+    add(
+        "--views",
+        type=cli.views,
+        default=default.views,
+        metavar="N",
+        help="look at each image in so many ways, 1 to 10, average the probabilities, and tell what that gains",
+    )
     add("--device", default=default.device, help="auto, cpu, cuda, cuda:1 or mps")
     add("--seed", type=cli.seed, default=default.seed, help="of the bootstrap, and of other data's split")
     add("--output", type=Path, metavar="DIR", help="folder to write. None: evaluation/ beside the checkpoint")

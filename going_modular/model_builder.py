@@ -16,12 +16,15 @@ from torchvision.models import WeightsEnum
 
 from going_modular.common.device import exact_fp32
 from going_modular.common.errors import InputError
-from going_modular.models import pretrained
+from going_modular.models import pretrained, timm_models, timm_weights
 from going_modular.models.efficientnet_lite import efficientnet_lite0
 from going_modular.models.hybrid import Hybrid, HybridHead
+from going_modular.models.standardise import Standardise
 from going_modular.models.tiny_vgg import TinyVGG as TinyVGG
+from going_modular.models.vit_s import ViTS14
 
 DEFAULT_MODEL, OFFLINE_MODEL = "efficientnet_b0", "efficientnet_lite0"
+VIT, VITS = "vit", ("vit_b_16", "vit_s_14")  # a Vision Transformer: the first whose weights can be had
 
 
 def create_model(
@@ -30,11 +33,13 @@ def create_model(
     """Build a classifier whose backbone is pretrained and frozen and whose head is new.
 
     Args:
-        name: a torchvision classifier that ends in a Linear; `efficientnet_lite0`; or `hybrid_` before the name of an
-            EfficientNet, whose feature map two Transformer blocks read: they are the head then.
+        name: a torchvision classifier that ends in a Linear; `efficientnet_lite0`; `vit_s_14`; `timm/` before the name
+            of such a classifier of timm's; or `hybrid_` before the name of an EfficientNet, whose feature map two
+            Transformer blocks read: they are the head then.
         num_classes: the width of the new head, at least 1.
         weights: a torchvision weights name (`DEFAULT`, `IMAGENET1K_V1`, ...), downloaded to torch's hub folder if it is
-            not there; the path of a local file of this model's weights; or None for random weights.
+            not there, or one of timm's tags, to that of Hugging Face; the path of a local file of this model's weights;
+            or None for random weights.
 
     Returns:
         The model in eval mode, mapping images (B, 3, H, W) to logits (B, num_classes), and the transform that
@@ -68,9 +73,12 @@ def assemble(
     """
     if num_classes < 1:
         raise InputError(f"num_classes is {num_classes}; a classifier needs at least 1")
-    model = _build(name, entry)
-    if tensors is not None:
-        pretrained.load(model, tensors, name)
+    if timm_weights.is_name(name):
+        model = timm_models.build(entry, num_classes, tensors)
+    else:
+        model = _build(name, entry)
+        if tensors is not None:
+            pretrained.load(model, tensors, name)
     if name.startswith(pretrained.HYBRID):
         return _make_hybrid(model, num_classes, entry).eval()
     _drop_auxiliary_heads(model)
@@ -95,22 +103,37 @@ def first_available(*names: str) -> str:
     raise InputError(f"No pretrained weights for {', '.join(names)}: go online once, or pass a local file as weights")
 
 
+def check_name(name: str | None, weights: str | Path | None) -> None:
+    """Raise where a name or its weights are mistyped, before anything is downloaded.
+
+    Args:
+        name: as for `resolve_name`.
+        weights: as for `resolve_name`.
+
+    Raises:
+        InputError: unknown name or weights.
+    """
+    if name not in (None, VIT):
+        pretrained.entry(name, weights)
+
+
 def resolve_name(name: str | None, weights: str | Path | None) -> str:
     """Return the name of the model to build, and print why where it is not the one that was asked for.
 
-    None stands for EfficientNet-B0, or Lite0 where B0's weights cannot be had.
+    None stands for EfficientNet-B0, or Lite0 where B0's weights cannot be had; `vit` for ViT-B/16, or ViT-S/14.
 
     Args:
-        name: as for `create_model`, or None.
+        name: as for `create_model`, or `vit`, or None.
         weights: as for `create_model`; only DEFAULT ones are replaced by those of another model.
 
     Raises:
         InputError: unknown name or weights.
     """
-    if name is not None:
-        pretrained.entry(name, weights)
+    choices = {None: (DEFAULT_MODEL, OFFLINE_MODEL), VIT: VITS}.get(name)
+    if choices is None:
+        check_name(name, weights)
         return name
-    return first_available(DEFAULT_MODEL, OFFLINE_MODEL) if weights == "DEFAULT" else DEFAULT_MODEL
+    return first_available(*choices) if weights == "DEFAULT" else choices[0]
 
 
 def has_pretrained_backbone(model: nn.Module, name: str, weights: str | Path | None) -> bool:
@@ -127,10 +150,10 @@ def has_pretrained_backbone(model: nn.Module, name: str, weights: str | Path | N
 
 
 def head(model: nn.Module) -> nn.Module:
-    """Return the head: the last Linear with the Dropout right before it, if there is one; a hybrid's Transformer.
+    """Return the head: the last Linear with what stands right before it to serve it; a hybrid's Transformer.
 
-    The modules are the model's own: training the head trains the model. It maps features (B, D) to logits
-    (B, num_classes).
+    That is a Dropout, and what standardises features. The modules are the model's own: training the head trains the
+    model. It maps features (B, D) to logits (B, num_classes).
     """
     slots = _head_slots(model)
     modules = [getattr(parent, name) for parent, name in slots]
@@ -163,6 +186,23 @@ def logits(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
         return last(features.to(next(last.parameters()).device)).float().cpu()
 
 
+def reads(model: nn.Module) -> str | None:
+    """Say what a model's head reads of its tokens, where that is a choice that a later version may make otherwise."""
+    return model.reads if isinstance(model, ViTS14) else None
+
+
+def standardises(model: nn.Module) -> bool:
+    """Tell whether a model's head standardises features, and has to see those of the training images first."""
+    return any(isinstance(module, Standardise) for module in head(model).modules())
+
+
+def standardise(model: nn.Module, features: torch.Tensor) -> None:
+    """Let a model's head standardise by the features (N, D) of the training images; others stay as they are."""
+    for module in head(model).modules():
+        if isinstance(module, Standardise):
+            module.fit(features)
+
+
 def num_classes(model: nn.Module) -> int:
     """Return the number of classes, the width of the head."""
     parent, name = _head_slots(model)[-1]
@@ -180,6 +220,8 @@ def _build(name: str, entry: WeightsEnum) -> nn.Module:
     name = pretrained.backbone_name(name)
     if name == pretrained.LITE0:
         return efficientnet_lite0()
+    if name == pretrained.VIT_S14:
+        return ViTS14()
     options = {}
     if name.startswith("vit_"):  # the position embedding has the size of the images that the weights want
         options["image_size"] = entry.meta["min_size"][0]
@@ -198,7 +240,7 @@ def _drop_auxiliary_heads(model: nn.Module) -> None:
 
 
 def _head_slots(model: nn.Module) -> list[tuple[nn.Module, str]]:
-    """Return where the head's modules hang, as (parent, attribute): the Dropout if there is one, then the Linear."""
+    """Return where the head's modules hang, as (parent, attribute), the Linear last."""
     if isinstance(model, Hybrid):
         return [(model, "head")]
     linears = [path for path, module in model.named_modules() if isinstance(module, nn.Linear) and path]
@@ -208,9 +250,10 @@ def _head_slots(model: nn.Module) -> list[tuple[nn.Module, str]]:
     parent = model.get_submodule(parent_path)
     children = list(parent.named_children())
     position = [child_name for child_name, _ in children].index(name)
-    if isinstance(parent, nn.Sequential) and position and isinstance(children[position - 1][1], nn.Dropout):
-        return [(parent, children[position - 1][0]), (parent, name)]
-    return [(parent, name)]
+    first = position
+    while isinstance(parent, nn.Sequential) and first and isinstance(children[first - 1][1], nn.Dropout | Standardise):
+        first -= 1
+    return [(parent, child_name) for child_name, _ in children[first : position + 1]]
 
 
 @torch.inference_mode()
@@ -229,6 +272,10 @@ def _make_hybrid(cnn: nn.Module, num_classes: int, entry: WeightsEnum) -> Hybrid
 
 def _replace_head(model: nn.Module, name: str, num_classes: int) -> None:
     """Freeze the model and put a new head in place of its old one; only the new head trains."""
+    if isinstance(model, ViTS14):
+        model.requires_grad_(False)
+        model.put_head(num_classes)
+        return
     try:
         slots = _head_slots(model)
     except InputError as error:

@@ -13,7 +13,7 @@ from PIL import Image
 from going_modular.common import files
 from going_modular.common.fonts import display_width, drawable, fonts_for
 
-CURVES_SIZE = (10, 4)  # inches
+CURVES_SIZE, RANGE_SIZE = (10, 4), (6, 4)  # inches
 SQUARE = 256  # pixels a side of an image in a grid
 RIGHT, WRONG = "#1b7f4b", "#b3261e"  # told apart by the colour-blind, too: the title says which
 CELL, CELLS = 0.7, 16  # inches: a side of a confusion matrix's cell, and of all of them, at most
@@ -41,6 +41,29 @@ def plot_loss_curves(results: dict[str, list[float]]) -> None:
     from matplotlib import pyplot as plt
 
     _draw_loss_curves(plt.figure(figsize=CURVES_SIZE, layout="constrained"), results)
+
+
+def learning_rates(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float | None = None
+) -> Figure:
+    """Draw the loss against the learning rate, as `range_test.find_learning_rate` measures it.
+
+    Args:
+        rates: rising, a value an update.
+        losses: as many.
+        smoothed: as many; the figure ends above the highest of them.
+        suggestion: a rate to mark.
+    """
+    figure = Figure(figsize=RANGE_SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.semilogx(rates, losses, ".", markersize=3, color="grey", label="each batch")
+    axes.semilogx(rates, smoothed, label="smoothed")
+    if suggestion is not None:
+        axes.axvline(suggestion, color=WRONG, linestyle="--", label=f"suggestion: {suggestion:g}")
+    axes.set(title="Learning-rate range test", xlabel="learning rate", ylabel="loss", ylim=(0, 1.1 * max(smoothed)))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
 
 
 def prediction_grid(

@@ -3,6 +3,7 @@
     python going_modular/predict.py photo.jpg                  # with the newest run's checkpoint
     python going_modular/predict.py photos/ --json
     python going_modular/predict.py photos/ --reject-below 0.8
+    python going_modular/predict.py photos/ --views 10         # test-time augmentation: 10 views of each, averaged
     python going_modular/predict.py photo.jpg --plot prediction.png --checkpoint runs/first/model.safetensors
 
 Imports of torch wait until they are needed, so that `--help` comes at once.
@@ -40,30 +41,34 @@ class Prediction:
     probabilities: dict[str, float]  # of every class, summing to 1
 
 
-def predict(image: "str | Path | Image.Image", loaded: "Checkpoint") -> Prediction:
+def predict(image: "str | Path | Image.Image", loaded: "Checkpoint", *, views: int = 1) -> Prediction:
     """Predict the class of one image.
 
     Args:
         image: a path, or a PIL image of any mode, turned and converted as its file would be.
         loaded: what `checkpoint.load` returns.
+        views: look at the image in so many ways, 1 to 10, and average the probabilities; see `data/views.py`.
 
     Raises:
-        InputError: the image cannot be opened.
+        InputError: the image cannot be opened, or there are not so many views.
     """
-    return predict_all([image], loaded)[0]
+    return predict_all([image], loaded, views=views)[0]
 
 
-def predict_all(images: "Sequence[str | Path | Image.Image]", loaded: "Checkpoint") -> list[Prediction]:
+def predict_all(
+    images: "Sequence[str | Path | Image.Image]", loaded: "Checkpoint", *, views: int = 1
+) -> list[Prediction]:
     """Predict the class of images, in the precision that the head was trained in.
 
     Args:
         images: paths, or PIL images of any mode.
         loaded: what `checkpoint.load` returns.
+        views: as for `predict`.
 
     Raises:
-        InputError: images that cannot be opened; the first of many are named.
+        InputError: images that cannot be opened; the first of many are named. Or there are not so many views.
     """
-    predictions, problems = _predict_readable(images, loaded, progress=False)
+    predictions, problems = _predict_readable(images, loaded, views=views, progress=False)
     if problems:
         raise InputError(f"{len(problems)} unreadable: {listed(list(problems.values()))}")
     return predictions
@@ -127,42 +132,57 @@ def pred_and_plot_image(
 
 
 class _Unlabelled:
-    """Images without labels, as a data set."""
+    """Images without labels, each in several views, one after the other, as a data set."""
 
-    def __init__(self, images: "Sequence[str | Path | Image.Image]", transform: Callable) -> None:
+    def __init__(self, images: "Sequence[str | Path | Image.Image]", views: Sequence[Callable]) -> None:
         self.images = images
-        self.transform = transform
+        self.views = views
+        self.transform = views[0]  # by which the others see, too: it must not be random
+        self._opened: tuple[int, Image.Image] | None = None  # the last one, for its next view
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.images) * len(self.views)
 
     def __getitem__(self, index: int) -> tuple:
+        which, view = divmod(index, len(self.views))
+        return self.views[view](self._open(which)), 0
+
+    def _open(self, which: int) -> "Image.Image":
         from going_modular.data import images
 
-        image = self.images[index]
-        read = images.open_image if isinstance(image, str | Path) else images.upright_rgb
-        return self.transform(read(image)), 0
+        if self._opened is None or self._opened[0] != which:
+            image = self.images[which]
+            read = images.open_image if isinstance(image, str | Path) else images.upright_rgb
+            self._opened = which, read(image)
+        return self._opened[1]
 
 
 def _predict_readable(
-    images: "Sequence[str | Path | Image.Image]", loaded: "Checkpoint", *, progress: bool
+    images: "Sequence[str | Path | Image.Image]", loaded: "Checkpoint", *, views: int, progress: bool
 ) -> tuple[list[Prediction], dict[int, str]]:
     """Predict the class of those images that can be opened; return what is wrong with the others, by index."""
     from going_modular import features, model_builder
     from going_modular.common.device import wished_precision
+    from going_modular.data.views import average, views_of
 
     device = next(loaded.model.parameters()).device
-    extracted, problems = features.extract_readable(
+    extracted, unreadable = features.extract_readable(
         loaded.model,
-        _Unlabelled(images, loaded.transform),
+        _Unlabelled(images, views_of(loaded.transform, views)),
         device=device,
         precision=wished_precision(loaded.precision, device),
         cache=False,
         progress=progress,
     )
-    logits = model_builder.logits(loaded.model, extracted.tensors[0])
-    _check_finite(logits, [image for index, image in enumerate(images) if index not in problems])
-    return [_prediction(row, loaded.class_names) for row in logits.softmax(dim=1).tolist()], problems
+    problems = {index // views: problem for index, problem in unreadable.items()}
+    # a file may have changed between two of its views: what is averaged is all of them
+    seen = [index // views for index in range(len(images) * views) if index not in unreadable]
+    is_whole = [index not in problems for index in seen]
+    logits = model_builder.logits(loaded.model, extracted.tensors[0][is_whole])
+    logits = logits.reshape(len(logits) // views, views, logits.shape[1])  # (N, V, C)
+    _check_finite(logits.flatten(1), [image for index, image in enumerate(images) if index not in problems])
+    probabilities = average(logits.transpose(0, 1)).softmax(dim=1)
+    return [_prediction(row, loaded.class_names) for row in probabilities.tolist()], problems
 
 
 def _imagenet_transform(image_size: tuple[int, int]) -> Callable:
@@ -212,6 +232,13 @@ def _parser() -> cli.ArgumentParser:
         metavar="P",
         help="give no class to images whose top probability is below this; evaluate.py draws what that brings",
     )
+    parser.add_argument(
+        "--views",
+        type=cli.views,
+        default=1,
+        metavar="N",
+        help="look at each image in so many ways, 1 to 10, and average the probabilities",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--json", action="store_true", help="print one JSON list with the probability of every class")
     drawn = f"draw the first {MAX_PLOTTED} images into this file, one of {', '.join(PLOTTED)}"
@@ -256,7 +283,9 @@ def _main(arguments: Sequence[str] | None = None) -> None:
 
     file = options.checkpoint or run_folder.newest_checkpoint()
     loaded = checkpoint.load(file, weights=options.weights, device=choose_device(options.device))
-    predictions, problems = _predict_readable(paths, loaded, progress=len(paths) > MANY)
+    predictions, problems = _predict_readable(
+        paths, loaded, views=options.views, progress=len(paths) * options.views > MANY
+    )
     paths = [path for index, path in enumerate(paths) if index not in problems]
     if options.reject_below is not None:
         predictions = [replace(p, label=REJECTED) if p.probability < options.reject_below else p for p in predictions]

@@ -6,6 +6,7 @@ section 3.1, attention from appendix A, sizes from table 1.
     model = VisionTransformer(**BASE, patch_size=16, image_size=224, num_classes=3)
     logits = model(images)
     logits, attention = model(images, return_attention=True)
+    tokens = model.tokens(images, after=6)  # what the first six blocks make of them
     model = from_torchvision(torchvision.models.vit_b_16(weights="DEFAULT"))
 
 In shapes B is images, N patches, T = N + 1 tokens (the class token comes first), D the width of a token, h heads.
@@ -27,6 +28,9 @@ from going_modular.common.errors import InputError
 BASE = {"num_layers": 12, "hidden_dim": 768, "mlp_dim": 3072, "num_heads": 12}
 LARGE = {"num_layers": 24, "hidden_dim": 1024, "mlp_dim": 4096, "num_heads": 16}
 HUGE = {"num_layers": 32, "hidden_dim": 1280, "mlp_dim": 5120, "num_heads": 16}
+SMALL = {"num_layers": 12, "hidden_dim": 384, "mlp_dim": 1536, "num_heads": 6}  # Touvron et al., 2021, arXiv:2012.12877
+# what the head reads: the class token, or beside it the mean of the patches, twice as wide
+POOLINGS = {"class": 1, "class+mean": 2}
 
 
 class PatchEmbedding(nn.Module):
@@ -76,6 +80,18 @@ class SelfAttention(nn.Module):
         return tokens, (attention if return_attention else None)
 
 
+class LayerScale(nn.Module):
+    """Multiply each of a token's D numbers by a learned one (Touvron et al., 2021, https://arxiv.org/abs/2103.17239)."""
+
+    def __init__(self, hidden_dim: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(hidden_dim))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Map tokens (B, T, D) to tokens (B, T, D)."""
+        return tokens * self.scale
+
+
 class EncoderBlock(nn.Module):
     """Attention, then an MLP, each on normalised tokens and added to what came in (equations 2 and 3)."""
 
@@ -88,6 +104,7 @@ class EncoderBlock(nn.Module):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         stochastic_depth: float = 0.0,
+        layer_scale: bool = False,
     ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(hidden_dim, eps=1e-6)
@@ -102,14 +119,17 @@ class EncoderBlock(nn.Module):
             nn.Dropout(dropout),
         )
         self.drop_path = StochasticDepth(stochastic_depth, mode="row")
+        self.attention_scale, self.mlp_scale = (
+            LayerScale(hidden_dim) if layer_scale else nn.Identity() for _ in range(2)
+        )
 
     def forward(
         self, tokens: torch.Tensor, mask: torch.Tensor | None = None, *, return_attention: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Map tokens (B, T, D) to tokens (B, T, D) and, if asked, the attention (B, h, T, T)."""
         mixed, attention = self.attention(self.attention_norm(tokens), mask, return_attention=return_attention)
-        tokens = tokens + self.drop_path(self.dropout(mixed))  # equation 2
-        tokens = tokens + self.drop_path(self.mlp(self.mlp_norm(tokens)))  # equation 3
+        tokens = tokens + self.drop_path(self.attention_scale(self.dropout(mixed)))  # equation 2
+        tokens = tokens + self.drop_path(self.mlp_scale(self.mlp(self.mlp_norm(tokens))))  # equation 3
         return tokens, attention
 
 
@@ -129,9 +149,11 @@ class VisionTransformer(nn.Module):
         attention_dropout: on attention.
         stochastic_depth: probability with which the last block's attention, or its MLP, is left out for an image in
             training; in earlier blocks less, in proportion.
+        layer_scale: scale what each block adds, as DINOv2 does.
+        pooling: what the head reads, `class` or `class+mean`: see `POOLINGS`.
 
     Raises:
-        InputError: sizes that do not go together.
+        InputError: sizes that do not go together, or no such pooling.
     """
 
     def __init__(
@@ -148,9 +170,13 @@ class VisionTransformer(nn.Module):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         stochastic_depth: float = 0.0,
+        layer_scale: bool = False,
+        pooling: str = "class",
     ) -> None:
         super().__init__()
-        self.image_size = image_size
+        if pooling not in POOLINGS:
+            raise InputError(f"Unknown pooling {pooling!r}; choose one of {', '.join(POOLINGS)}")
+        self.image_size, self.pooling = image_size, pooling
         self.grid = _grid(image_size, patch_size)  # patches a side
         self.patch_embedding = PatchEmbedding(in_channels=in_channels, patch_size=patch_size, hidden_dim=hidden_dim)
         self.class_token = nn.Parameter(torch.zeros(1, 1, hidden_dim))
@@ -164,11 +190,12 @@ class VisionTransformer(nn.Module):
                 dropout=dropout,
                 attention_dropout=attention_dropout,
                 stochastic_depth=stochastic_depth * i / max(num_layers - 1, 1),
+                layer_scale=layer_scale,
             )
             for i in range(num_layers)
         )
         self.norm = nn.LayerNorm(hidden_dim, eps=1e-6)
-        self.head = nn.Linear(hidden_dim, num_classes)
+        self.head = nn.Linear(hidden_dim * POOLINGS[pooling], num_classes)
         self._initialise()
 
     def forward(
@@ -184,16 +211,45 @@ class VisionTransformer(nn.Module):
         Raises:
             InputError: images or a mask of another size.
         """
+        tokens, attentions = self._encode(images, self.blocks, mask, return_attention)
+        if self.pooling == "class":
+            features = self.norm(tokens[:, 0])  # equation 4: the class token stands for the image
+        else:
+            tokens = self.norm(tokens)
+            features = torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1)
+        logits = self.head(features)
+        return (logits, torch.stack(attentions)) if return_attention else logits
+
+    def tokens(self, images: torch.Tensor, *, after: int | None = None) -> torch.Tensor:
+        """Map images (B, C, H, W) to the normalised tokens (B, T, D) that the blocks make of them.
+
+        Args:
+            images: as for `forward`.
+            after: how many blocks, from 0; by default all. After all of them the model's last norm normalises, before
+                it one without weights.
+
+        Raises:
+            InputError: images of another size, or the model has fewer blocks.
+        """
+        after = len(self.blocks) if after is None else after
+        if not 0 <= after <= len(self.blocks):
+            raise InputError(f"Tokens after block {after}; this model has {len(self.blocks)} blocks")
+        tokens, _ = self._encode(images, self.blocks[:after], None, False)
+        return self.norm(tokens) if after == len(self.blocks) else F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6)
+
+    def _encode(
+        self, images: torch.Tensor, blocks: nn.ModuleList, mask: torch.Tensor | None, return_attention: bool
+    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+        """Return the tokens (B, T, D) after some blocks, and the attention in each if asked."""
         self._check(images, mask)
         class_tokens = self.class_token.expand(len(images), -1, -1)
         tokens = torch.cat([class_tokens, self.patch_embedding(images)], dim=1)
         tokens = self.dropout(tokens + self.position_embedding)  # equation 1
         attentions = []
-        for block in self.blocks:
+        for block in blocks:
             tokens, attention = block(tokens, mask, return_attention=return_attention)
             attentions.append(attention)
-        logits = self.head(self.norm(tokens[:, 0]))  # equation 4: the class token stands for the image
-        return (logits, torch.stack(attentions)) if return_attention else logits
+        return tokens, attentions
 
     def _initialise(self) -> None:
         """Draw the first weights as the authors do (https://github.com/google-research/vision_transformer)."""

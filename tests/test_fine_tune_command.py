@@ -139,7 +139,7 @@ def test_augmentation_reaches_the_training_images_alone(data):
             data=str(data), model="efficientnet_lite0", recipe="all", augment=augment, batch_size=6, precision="fp32"
         )
         job = prepare(settings)
-        images = stages._image_data(job)
+        images = stages.ImageData(job, is_first=True)
         splits = job.splits
         for part, is_random in ((images.train, augment != "none"), (splits.validation, False), (splits.test, False)):
             first, again = (torch.stack([image for image, _ in part]) for _ in range(2))

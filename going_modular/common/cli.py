@@ -15,6 +15,7 @@ from going_modular.common.errors import InputError, ProcessDiedError, Terminated
 
 BAD_INPUT, OUTPUT_LOST, INTERRUPTED, BROKEN_PIPE, TERMINATED = 2, 74, 130, 141, 143
 LONGEST_ERROR = 1000  # characters of an error line
+MOST_VIEWS = 10  # of an image; see `data/views.py`
 # Characters that show nothing themselves: they steer a terminal, turn the direction of the text after them, or hide
 # between others. Not so the numbers' and verses' signs of Arabic and others.
 _STEERING = (
@@ -228,6 +229,17 @@ def probability(text: str) -> float:
         value = -1.0
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def views(text: str) -> int:
+    """Parse how many views of an image are averaged, 1 to 10."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if not 1 <= value <= MOST_VIEWS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MOST_VIEWS}")
     return value
 
 

@@ -19,6 +19,7 @@ from torchvision.transforms import functional as TF
 
 from going_modular import vit
 from going_modular.common.errors import InputError
+from going_modular.models import timm_models
 from going_modular.models.hybrid import Hybrid
 
 _TRANSFORMERS = (vit.VisionTransformer, torchvision.models.VisionTransformer, Hybrid)
@@ -179,11 +180,17 @@ def _batch(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 
 def _last_map(model: nn.Module, image: torch.Tensor) -> nn.Module:
-    """Return the module that is the last to output a feature map (B, C, h, w) of more than one row and column."""
+    """Return the module that is the last to output a feature map (B, C, h, w) of more than one row and column.
+
+    In timm's Transformers others put out four dimensions, too: heads, or channels that come last.
+    """
     making_maps = []
+    is_timms = timm_models.is_model(model)
+    shape = timm_models.map_shape(model, image) if is_timms else None
 
     def note(module: nn.Module, _: object, output: object) -> None:
-        if isinstance(output, torch.Tensor) and output.dim() == 4 and min(output.shape[2:]) > 1:
+        is_map = isinstance(output, torch.Tensor) and output.dim() == 4 and min(output.shape[2:]) > 1
+        if is_map and (not is_timms or output.shape == shape):
             making_maps.append(module)
 
     with _hooked(model.modules(), note):

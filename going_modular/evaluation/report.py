@@ -67,8 +67,10 @@ class Report:
 
     `content` is what report.json holds: what was evaluated (`checkpoint`, `model`, `data`, `split`, `n` images,
     `class_names`, `positive`); all that `metrics.report` returns, as it describes; with another checkpoint `against`:
-    its `checkpoint` and what `uncertainty.mcnemar` returns; `images`, `seen_in_training` and `accuracy_unseen`, of
-    `selection`; and `in_both_splits`, a list of {`train`: path, `test`: path, `kind`: as in `leaks`}.
+    its `checkpoint` and what `uncertainty.mcnemar` returns; of several views `views`: how many (`n`),
+    `accuracy_one_view`, what `mcnemar` returns of all views (a) against the usual one (b), and the `seconds` that they
+    took, and `seconds_one_view`; `images`, `seen_in_training` and `accuracy_unseen`, of `selection`; and
+    `in_both_splits`, a list of {`train`: path, `test`: path, `kind`: as in `leaks`}.
     """
 
     subject: Subject
@@ -100,6 +102,8 @@ class Report:
         if "accuracy_unseen" in self.content:
             unseen = f"{'accuracy of unseen images':28} {shown(self.content['accuracy_unseen'])}"
             lines.insert(len(self.warnings) + 1, unseen)
+        if "views" in self.content:
+            lines.append(_gain_of_views(self.content))
         if against := self.content.get("against"):
             lines.append(_comparison(against))
         return "\n".join(lines)
@@ -193,9 +197,24 @@ def _facts(report: Report) -> list[str]:
         facts.append("The model learned from these images: the numbers say how well it remembers, not how good it is.")
     if subject.positive is not None:
         facts.append(f"The positive class, the one looked for, is {subject.positive}.")
+    if "views" in report.content:
+        facts.append(_gain_of_views(report.content))
     if against := report.content.get("against"):
         facts.append(_comparison(against))
     return facts
+
+
+def _gain_of_views(content: dict) -> str:
+    """Say in two sentences what several views of each image gained, and cost."""
+    views = content["views"]
+    differ = "differ" if views["differ"] else "may be equally good"
+    return (
+        f"{views['n']} views of each image, averaged: accuracy {content['accuracy']['value']:.3f}, with the usual view "
+        f"{views['accuracy_one_view']:.3f}; the average alone is right on {views['only_a_right']} images, the usual "
+        f"view alone on {views['only_b_right']}; McNemar's p is {views['p_value']:.3g}: at 5% they {differ}. All took "
+        f"{views['seconds']:.1f} s, the usual view {views['seconds_one_view']:.1f} s, where features kept on disk take "
+        "next to none."
+    )
 
 
 def _comparison(against: dict) -> str:

@@ -66,8 +66,7 @@ def prepare(settings: Settings) -> Job:
     else:
         run_folder.check_output(settings.output)
     device = _choose_device(settings)
-    if settings.model is not None:  # a typing error is told before anything is downloaded
-        pretrained.entry(settings.model, settings.weights)
+    model_builder.check_name(settings.model, settings.weights)  # a typing error is told before anything is downloaded
     if settings.resume and not _is_same_anywhere(settings):
         raise InputError(
             f"--resume {str(settings.resume)!r}: the weights {settings.weights!r} in settings.json are no name of that "

@@ -13,6 +13,7 @@ from torch import nn
 
 from going_modular import engine, model_builder
 from going_modular.common.errors import InputError
+from going_modular.models import timm_models
 
 RECIPES = ("head", "head-then-all", "last-N", "all")
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -45,9 +46,11 @@ def blocks(model: nn.Module) -> list[list[nn.Parameter]]:
     A block is what stands in a Sequential or another container, or in a module that holds more than half of the
     backbone: an MBConv of an EfficientNet, a residual block of a ResNet, an encoder block of a ViT, a lone convolution.
     A norm that stands alone belongs to the block before it, and parameters outside them, such as a ViT's position
-    embedding, to the first block.
+    embedding, to the first block. A model of timm's has the blocks that timm counts.
     """
     trunk = model_builder.backbone(model)
+    if timm_models.is_model(trunk) and (counted := timm_models.blocks(trunk)):
+        return counted
     total = sum(parameter.numel() for parameter in trunk.parameters())
     by_depth: list[list[nn.Parameter]] = []
     for part in _split(trunk, total):

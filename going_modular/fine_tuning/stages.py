@@ -28,6 +28,41 @@ PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 LOG_EVERY = 10  # updates
 
 
+class ImageData(Data):
+    """Images; a head that standardises has seen the training images' features before it trains.
+
+    Args:
+        job: the run.
+        is_first: whether no stage was before.
+    """
+
+    def __init__(self, job: Job, *, is_first: bool) -> None:
+        settings, train = job.settings, job.splits.train
+        if settings.augment != "none":
+            randaugment = settings.augment == "randaugment"
+            train = train.with_transform(data_setup.augment(job.transform, randaugment=randaugment))
+        super().__init__(
+            train,
+            job.splits.validation,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            accumulate=settings.accumulate,
+        )
+        self.job, self.is_first = job, is_first
+
+    def setup(self, stage: str) -> None:
+        """Let the head see the frozen features, if it has to."""
+        if self.is_first and model_builder.standardises(self.job.model):
+            seen = features.extract_distributed(
+                self.job.model,
+                self.job.splits.train,
+                device=self.trainer.strategy.root_device,
+                precision=self.job.feature_precision,
+            )
+            model_builder.standardise(self.job.model, seen.tensors[0])
+        super().setup(stage)
+
+
 class FeatureData(Data):
     """Cached features of all splits, computed when the processes are there to share the work."""
 
@@ -54,6 +89,7 @@ class FeatureData(Data):
             precision=self.job.feature_precision,
         )
         self.train, self.validation, self.test = features.divide(extracted, parts)
+        model_builder.standardise(self.job.model, self.train.tensors[0])
         super().setup(stage)
 
 
@@ -73,7 +109,7 @@ def fit(job: Job, stage: recipes.Stage, *, is_first: bool) -> Fitted:
     Raises:
         InputError: unreadable images, a loss that is not finite, checkpoints that cannot be used or written.
     """
-    module, data = _module(job, stage, is_first=is_first), _data(job, stage)
+    module, data = _module(job, stage, is_first=is_first), _data(job, stage, is_first=is_first)
     folder, start = job.settings.output / "checkpoints" / stage.name, None
     if job.settings.resume is not None:
         start, notes = checkpoints.newest(folder, module, max_epochs=_epochs(job, stage))
@@ -161,28 +197,13 @@ def _none_of_this_run(folder: Path) -> InputError:
     )
 
 
-def _data(job: Job, stage: recipes.Stage) -> Data:
-    return FeatureData(job) if stage.blocks == 0 else _image_data(job)
+def _data(job: Job, stage: recipes.Stage, *, is_first: bool) -> Data:
+    return FeatureData(job) if stage.blocks == 0 else ImageData(job, is_first=is_first)
 
 
 def _epochs(job: Job, stage: recipes.Stage) -> int:
     is_head_first = stage.blocks == 0 and "-then-" in job.settings.recipe
     return job.settings.head_epochs if is_head_first else job.settings.epochs
-
-
-def _image_data(job: Job) -> Data:
-    """Return images, the training ones augmented."""
-    settings, train = job.settings, job.splits.train
-    if settings.augment != "none":
-        randaugment = settings.augment == "randaugment"
-        train = train.with_transform(data_setup.augment(job.transform, randaugment=randaugment))
-    return Data(
-        train,
-        job.splits.validation,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        accumulate=settings.accumulate,
-    )
 
 
 def _trainer(job: Job, stage: recipes.Stage, folder: Path, start: dict | None) -> L.Trainer:

@@ -1,7 +1,7 @@
 """Pretrained weights by name or file: find them, fetch them, load them, describe them.
 
-A name is one of torchvision's (`DEFAULT`, `IMAGENET1K_V1`, ...); a file holds the ImageNet weights of one model, as a
-PyTorch or safetensors file of tensors. Nothing is unpickled but tensors.
+A name is one of torchvision's (`DEFAULT`, `IMAGENET1K_V1`, ...) or, of a model of timm's, one of its tags; a file holds
+the weights of one model, as a PyTorch or safetensors file of tensors. Nothing is unpickled but tensors.
 """
 
 import difflib
@@ -21,9 +21,12 @@ from going_modular.common import files
 from going_modular.common.errors import InputError
 from going_modular.data import download
 from going_modular.data.walk import escaped
+from going_modular.models import timm_models, timm_weights, vit_s
 from going_modular.models.efficientnet_lite import EfficientNetLite0Weights
+from going_modular.models.timm_weights import TimmWeights
+from going_modular.models.vit_s import ViTS14Weights
 
-LITE0 = "efficientnet_lite0"
+LITE0, VIT_S14 = "efficientnet_lite0", "vit_s_14"  # whose weights pip brings
 NO_LINEAR = ("squeezenet1_0", "squeezenet1_1")  # they end in a convolution; no weights change that
 HYBRID = "hybrid_"  # before the name of a CNN whose feature maps a Transformer reads
 # densenet121-a639ec97.pth and its like were saved when "norm1" was written "norm.1"
@@ -33,9 +36,10 @@ _OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 def model_names() -> list[str]:
     """Return the names that `create_model` looks up.
 
-    They are torchvision's classifiers, `efficientnet_lite0`, and `hybrid_` before the name of an EfficientNet.
+    They are torchvision's classifiers, `efficientnet_lite0`, `vit_s_14`, and `hybrid_` before the name of an
+    EfficientNet.
     """
-    backbones = [*torchvision.models.list_models(module=torchvision.models), LITE0]
+    backbones = [*torchvision.models.list_models(module=torchvision.models), LITE0, VIT_S14]
     return sorted(backbones + [f"{HYBRID}{name}" for name in backbones if name.startswith("efficientnet")])
 
 
@@ -66,11 +70,15 @@ def named_entry(name: str, weights: str) -> WeightsEnum:
     _check_name(name)
     if not is_known(name, weights):
         raise InputError(f"{name} has no weights named {weights!r}; it has {_known(name)}")
+    if timm_weights.is_name(name):
+        return timm_weights.find(name, weights)
     return _entries(name)[weights.rpartition(".")[2]]
 
 
 def is_known(name: str, weights: str) -> bool:
     """Tell whether a text is a name, short or full, of a model's weights."""
+    if timm_weights.is_name(name):
+        return timm_weights.find(name, weights) is not None
     entries = _entries(name)
     family, _, member = weights.rpartition(".")
     return member in entries.__members__ and family in ("", entries.__name__)
@@ -84,7 +92,8 @@ def state_dict(name: str, weights: str | Path) -> dict[str, torch.Tensor]:
     """
     if _is_file_name(name, weights):
         return _read_file(Path(weights))
-    return _fetch(name, entry(name, weights))
+    named = entry(name, weights)
+    return _read_file(timm_weights.fetch(named)) if isinstance(named, TimmWeights) else _fetch(name, named)
 
 
 def load(model: nn.Module, tensors: object, name: str) -> None:
@@ -111,21 +120,26 @@ def describe(name: str, weights: str | Path | None) -> str | dict[str, str] | No
     """Name the weights so that a checkpoint can ask for them again.
 
     Returns:
-        The full name of torchvision's entry (never DEFAULT, which may change), `{"file": name, "sha256": hex}` for
-        a local file, or None for random weights.
+        The full name of torchvision's entry (never DEFAULT, which may change), timm's tag with the beginning of the
+        file's SHA-256, `{"file": name, "sha256": hex}` for a local file, or None for random weights.
     """
     if weights is None:
         return None
     if _is_file_name(name, weights):
         return {"file": escaped(Path(weights).name), "sha256": files.file_sha256(Path(weights))}
-    return entry(name, weights).name
+    named = entry(name, weights)
+    return timm_weights.identity(named) if isinstance(named, TimmWeights) else named.name
 
 
 def availability(name: str) -> str | None:
     """Say in a few words why the model's default weights can be had here, or return None where they cannot."""
     weights = entry(name, "DEFAULT")
+    if isinstance(weights, TimmWeights):
+        return timm_weights.availability(weights)
     if backbone_name(name) == LITE0:
         return "its ImageNet weights are installed"
+    if name == VIT_S14:
+        return "its weights are installed" if vit_s.is_installed() else None
     if _is_there(path := hub_path(weights)):
         return f"its weights are in {path.parent}"
     return None if download.obstacle(weights.url) else "its weights can be downloaded"
@@ -147,8 +161,12 @@ def digest(module: nn.Module) -> str:
 
 def sha256_prefix(weights: WeightsEnum) -> str:
     """Return the first hex digits of the SHA-256 of the weights' file; the name of torchvision's ends in them."""
-    if not weights.url:
+    if isinstance(weights, EfficientNetLite0Weights):
         return files.file_sha256(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    if isinstance(weights, TimmWeights):
+        return timm_weights.sha256(weights)
+    if isinstance(weights, ViTS14Weights):
+        return vit_s.FILE_SHA256
     return hub_path(weights).stem.rpartition("-")[2]
 
 
@@ -162,6 +180,9 @@ def _is_there(path: Path) -> bool:
 
 
 def _check_name(name: str) -> None:
+    if timm_weights.is_name(name):
+        timm_models.check(name)
+        return
     if name not in (names := model_names()):
         # equally near names in alphabetical order: efficientnet_bo means b0 rather than b7
         near = sorted(difflib.get_close_matches(name, names, n=len(names), cutoff=0.5))
@@ -174,8 +195,11 @@ def _check_name(name: str) -> None:
 
 
 def _entries(name: str) -> type[WeightsEnum]:
+    if timm_weights.is_name(name):
+        return timm_weights.weights_of(name)
+    installed = {LITE0: EfficientNetLite0Weights, VIT_S14: ViTS14Weights}
     name = backbone_name(name)
-    return EfficientNetLite0Weights if name == LITE0 else torchvision.models.get_model_weights(name)
+    return installed[name] if name in installed else torchvision.models.get_model_weights(name)
 
 
 def _is_file_name(name: str, weights: str | Path | WeightsEnum) -> bool:
@@ -208,6 +232,8 @@ def _fetch(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
             ) from error
     try:
         return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except InputError:  # a package that is not installed
+        raise
     except Exception as error:  # a damaged file raises nearly anything
         raise InputError(f"Cannot read the weights of {name} in {hub_path(weights)}: delete that file") from error
 

@@ -81,6 +81,8 @@ def save(
         "precision": precision,
         "metrics": checkpoint_header.without_long_metrics(metrics or {}),
     }
+    if reads := model_builder.reads(model):
+        described["reads"] = reads
     tensors = (head if part == "head" else model).state_dict()
     if trained_on is not None:
         described["trained_on"] = {"data": trained_on.data, **asdict(trained_on.rule)}

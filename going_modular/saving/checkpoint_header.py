@@ -99,6 +99,10 @@ def check_fit(path: Path, header: Header, name: str, entry: WeightsEnum, class_n
     """
     with _WithoutNumbers():
         model = model_builder.assemble(name, len(class_names), entry)
+    if header.described.get("reads") != model_builder.reads(model):
+        raise InputError(
+            f"Checkpoint {str(path)!r}: its head is for other features of {name} than this version gives; train again"
+        )
     needed = (model_builder.head(model) if header.described["part"] == "head" else model).state_dict()
     stored = {key: shape for key, shape in header.shapes.items() if not key.startswith(DIGESTS)}
     if stored != {key: tuple(tensor.shape) for key, tensor in needed.items()} or not all(

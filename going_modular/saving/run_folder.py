@@ -73,7 +73,7 @@ def make(model_name: str, folder: Path | None = None) -> Path:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{model_name}"
+    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{model_name.replace('/', '-')}"  # timm/resnet18 is one name
     folder, count = RUNS / stem, 1
     while True:
         try:
