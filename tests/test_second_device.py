@@ -333,13 +333,17 @@ def test_a_gpu_takes_fewer_images_the_larger_they_are(stand_in, side, images):
     assert features._gpu_batch(dataset, stand_in) == images
 
 
-def test_a_command_that_runs_out_of_memory_says_so_in_a_line(capsys):
+def test_a_command_whose_memory_is_out_says_so_in_a_line(capsys):
     def work() -> None:
         Greedy(0)(torch.zeros(1, 3, 2, 2))
 
     assert cli.run(work, "train.py") == cli.BAD_INPUT
     [message] = messages(capsys.readouterr().err)
     assert message == "train.py: error: CUDA out of memory; use a smaller batch or model, or --device cpu"
+    lost = RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that ...")
+    assert cli.run(lambda: (_ for _ in ()).throw(lost), "train.py") == cli.BAD_INPUT
+    [message] = messages(capsys.readouterr().err)
+    assert message.startswith("train.py: error: Shared memory, /dev/shm, is full")
     with pytest.raises(RuntimeError, match="something else"):
         cli.run(lambda: (_ for _ in ()).throw(RuntimeError("something else")), "train.py")
 

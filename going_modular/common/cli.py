@@ -149,8 +149,10 @@ def _explain(error: RuntimeError) -> str | None:
     """Return what to tell of an error of torch that is no fault of the program; None for another."""
     if "torch" not in sys.modules:
         return None
-    from going_modular.common.device import is_out_of_memory
+    from going_modular.common.device import explain_lost_worker, is_out_of_memory
 
+    if lost := explain_lost_worker(error):
+        return str(lost)
     if not is_out_of_memory(error):
         return None
     first = str(error).partition(". ")[0]  # more sentences advise programmers

@@ -210,8 +210,8 @@ def _gain_of_views(content: dict) -> str:
     differ = "differ" if views["differ"] else "may be equally good"
     return (
         f"{views['n']} views of each image, averaged: accuracy {content['accuracy']['value']:.3f}, with the usual view "
-        f"{views['accuracy_one_view']:.3f}; the average alone is right on {views['only_a_right']} images, the usual "
-        f"view alone on {views['only_b_right']}; McNemar's p is {views['p_value']:.3g}: at 5% they {differ}. All took "
+        f"{views['accuracy_one_view']:.3f}; images that only the average has right: {views['only_a_right']}, only the "
+        f"usual view: {views['only_b_right']}; McNemar's p is {views['p_value']:.3g}: at 5% they {differ}. All took "
         f"{views['seconds']:.1f} s, the usual view {views['seconds_one_view']:.1f} s, where features kept on disk take "
         "next to none."
     )
