@@ -1,7 +1,7 @@
 """Run the quick tests on the lowest versions that pyproject.toml allows.
 
     python tools/lowest_versions.py                                  # makes an environment, tests, removes it
-    python tools/lowest_versions.py --python python3.11 --folder /tmp/lowest     # keeps it, to look into
+    python tools/lowest_versions.py --python python3.11 --folder lowest     # keeps it, to look into
     python tools/lowest_versions.py -- tests/test_engine.py -n 0     # arguments for pytest
 
 What the package and its extras need at run time is installed at its lowest, and so needs 8 GB with torch's CUDA
