@@ -18,6 +18,7 @@ from going_modular.common.device import exact_fp32
 from going_modular.common.errors import InputError
 from going_modular.models import pretrained, timm_models, timm_weights
 from going_modular.models.efficientnet_lite import efficientnet_lite0
+from going_modular.models.folding import fold as fold
 from going_modular.models.hybrid import Hybrid, HybridHead
 from going_modular.models.standardise import Standardise
 from going_modular.models.tiny_vgg import TinyVGG as TinyVGG

@@ -7,7 +7,7 @@ from; shapes, names and scores speak for DINOv2.
 
 A head reads the class token and the mean of the patches after block 10, standardised. Cross-validation on training
 images alone chose so, on photos and the sample together: of the choices within a standard error of the best that with
-the fewest blocks (`benchmarks/choose_vit_s_14.py`). The author's training bent the last blocks to its task.
+the fewest blocks (`benchmarks/choose_vit_s_14.py`).
 """
 
 import importlib.util
