@@ -1,11 +1,10 @@
 """Data sets by name, folder or zip, split and ready for a DataLoader."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader
-from torchvision.transforms import v2
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
 from going_modular.common.device import default_num_workers, workers_that_fit
 from going_modular.common.errors import InputError
@@ -49,20 +48,47 @@ def create_dataloaders(
 
 
 def make_loaders(
-    train: ImageFolder, test: ImageFolder, *, batch_size: int, num_workers: int | None = None
+    train: ImageFolder | TensorDataset,
+    test: ImageFolder | TensorDataset,
+    *,
+    batch_size: int,
+    num_workers: int | None = None,
 ) -> tuple[DataLoader, DataLoader]:
     """Make a shuffled DataLoader of `train` and an ordered one of `test`.
 
     After the same seed each gives the same batches, however often it was used; a changed `dataset.transform` is seen at
-    the next pass.
+    the next pass. Of features, a TensorDataset, the rows of a batch are taken at once: the same batches, sooner.
     """
     workers = workers_that_fit(default_num_workers(), test, batch_size) if num_workers is None else num_workers
     # workers start anew at each pass: those that stay would keep their first seed and transform
     options = {"num_workers": workers, "pin_memory": torch.cuda.is_available()}
     return (
-        DataLoader(train, batch_size, shuffle=True, **options),
-        DataLoader(test, batch_size, shuffle=False, **options),
+        DataLoader(_by_batch(train), batch_size, shuffle=True, collate_fn=_collate, **options),
+        DataLoader(_by_batch(test), batch_size, shuffle=False, collate_fn=_collate, **options),
     )
+
+
+class _Batch(list):
+    """Tensors of which each is a batch already."""
+
+
+class _Rows(TensorDataset):
+    """A TensorDataset that gives a DataLoader a whole batch at a time."""
+
+    def __getitems__(self, indices: Sequence[int]) -> _Batch:
+        """Return the rows with these indices, as the DataLoader asks for them."""
+        rows = torch.tensor(indices)
+        return _Batch(tensor[rows] for tensor in self.tensors)
+
+
+def _by_batch(dataset: Dataset) -> Dataset:
+    """Return the data set, or where it is tensors and nothing else what gives them by the batch."""
+    return _Rows(*dataset.tensors) if type(dataset) is TensorDataset else dataset
+
+
+def _collate(samples: Sequence) -> list[torch.Tensor]:
+    """Make a batch of samples, unless they are one."""
+    return list(samples) if isinstance(samples, _Batch) else default_collate(samples)
 
 
 def load_splits(
@@ -103,6 +129,8 @@ def augment(transform: Callable, *, randaugment: bool = False) -> Callable:
     Raises:
         InputError: the transform is not one of torchvision's for image classification.
     """
+    from torchvision.transforms import v2
+
     try:
         size, mean, std, interpolation = transform.crop_size, transform.mean, transform.std, transform.interpolation
     except AttributeError as error:

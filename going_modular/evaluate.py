@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from going_modular.common import cli
+from going_modular.common import cli, startup
 from going_modular.common.seeds import DEFAULT_SEED
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ def run(settings: Settings) -> Path:
     from going_modular.data.views import average
     from going_modular.data.walk import canonical
     from going_modular.evaluation import leaks, uncertainty
-    from going_modular.evaluation.report import Report, Subject
     from going_modular.evaluation.selection import is_own, seen_and_unseen, select
     from going_modular.saving import checkpoint, run_folder
 
@@ -131,6 +130,8 @@ def run(settings: Settings) -> Path:
     ]
 
     # 5 the report
+    from going_modular.evaluation.report import Report, Subject  # late: it brings Matplotlib
+
     subject = Subject(
         checkpoint=file,
         model=loaded.model,
@@ -194,7 +195,9 @@ def _parser() -> cli.ArgumentParser:
 
 
 def _main(arguments: Sequence[str] | None = None) -> None:
-    run(Settings(**vars(_parser().parse_args(arguments))))
+    settings = Settings(**vars(_parser().parse_args(arguments)))
+    startup.import_torch()
+    run(settings)
 
 
 def main() -> None:

@@ -27,16 +27,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    confusion_matrix,
-    matthews_corrcoef,
-    multilabel_confusion_matrix,
-    precision_recall_fscore_support,
-    roc_auc_score,
-    top_k_accuracy_score,
-)
 from torch.nn import functional as F
 
 from going_modular.common.seeds import DEFAULT_SEED
@@ -64,15 +54,14 @@ def evaluate(logits: torch.Tensor, labels: Sequence[int] | torch.Tensor) -> dict
         `loss`: the mean cross-entropy in nats; `accuracy`: in [0, 1]; `accuracy_interval`: its 95% Wilson interval;
         `confusion_matrix`: C rows, the true class, of C counts, the predicted class.
     """
-    classes = list(range(logits.shape[1]))
     labels = torch.as_tensor(labels)
     true, predicted = labels.numpy(), logits.argmax(dim=1).numpy()
     correct = int((true == predicted).sum())
     return {
         "loss": F.cross_entropy(logits.double(), labels).item(),
-        "accuracy": float(accuracy_score(true, predicted)),
+        "accuracy": correct / len(true),
         "accuracy_interval": list(wilson_interval(correct, len(true))),
-        "confusion_matrix": confusion_matrix(true, predicted, labels=classes).tolist(),
+        "confusion_matrix": _confusion_matrix(true, predicted, logits.shape[1]).tolist(),
     }
 
 
@@ -109,7 +98,7 @@ def report(
     """
     chosen = None if positive is None else positive_index(positive, class_names)
     scores = from_logits(logits, labels, class_names)
-    matrix = confusion_matrix(scores.true, scores.predicted, labels=range(len(class_names)))
+    matrix = _confusion_matrix(scores.true, scores.predicted, len(class_names))
     values = _matrix_values(scores) | _score_values(scores)
     resampled = resample_matrix(matrix, resamples=resamples, seed=seed)
     resampled |= resample_scores(scores, resamples=resamples, seed=seed)
@@ -123,8 +112,16 @@ def report(
     return measures
 
 
+def _confusion_matrix(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Return the counts (C, C), rows the true classes; scikit-learn's takes train.py half a second to import."""
+    cells = np.bincount(true * classes + predicted, minlength=classes**2)
+    return cells.reshape(classes, classes)
+
+
 def _matrix_values(scores: Scores) -> dict[str, np.ndarray | float]:
     """Return the metrics of the confusion matrix: arrays (C,), NaN where undefined, and the Matthews correlation."""
+    from sklearn.metrics import matthews_corrcoef, multilabel_confusion_matrix, precision_recall_fscore_support
+
     classes = range(scores.logits.shape[1])
     precision, sensitivity, f1, _ = precision_recall_fscore_support(
         scores.true, scores.predicted, labels=classes, zero_division=np.nan
@@ -142,6 +139,8 @@ def _matrix_values(scores: Scores) -> dict[str, np.ndarray | float]:
 
 def _score_values(scores: Scores) -> dict[str, np.ndarray | float]:
     """Return the metrics of probabilities: one against the rest, (C,), NaN where undefined, and means over samples."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
     return {
         "auc": _one_vs_rest(roc_auc_score, scores, needs_rest=True),
         "average_precision": _one_vs_rest(average_precision_score, scores, needs_rest=False),
@@ -199,6 +198,8 @@ def _overall(scores: Scores, values: dict, resampled: dict) -> dict[str, dict]:
 
 
 def _top_k(scores: Scores, k: int) -> dict[str, object]:
+    from sklearn.metrics import top_k_accuracy_score
+
     # in reverse: of tied scores scikit-learn takes the last class, and predictions are the first
     classes = scores.logits.shape[1]
     backwards = scores.logits[:, ::-1]

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -14,6 +15,7 @@ from going_modular.common import files
 from going_modular.common.fonts import display_width, drawable, fonts_for
 
 CURVES_SIZE, RANGE_SIZE = (10, 4), (6, 4)  # inches
+DPI = 120  # dots an inch, of a file
 SQUARE = 256  # pixels a side of an image in a grid
 RIGHT, WRONG = "#1b7f4b", "#b3261e"  # told apart by the colour-blind, too: the title says which
 CELL, CELLS = 0.7, 16  # inches: a side of a confusion matrix's cell, and of all of them, at most
@@ -88,7 +90,8 @@ def prediction_grid(
     shown = drawable([*predicted, *(true or [])])
     with mpl.rc_context({"font.family": fonts_for(shown.values())}):
         figure = Figure(figsize=(2.6 * columns, 2.9 * rows), layout="constrained")
-        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        no_ticks = {"xticks": (), "yticks": ()}  # unseen, they would be laid out all the same
+        axes = list(figure.subplots(rows, columns, squeeze=False, subplot_kw=no_ticks).flat)
         for ax in axes:
             ax.axis("off")
         for i, (ax, image) in enumerate(zip(axes, images, strict=False)):
@@ -151,8 +154,23 @@ def png(figure: Figure) -> bytes:
 
 def _encode(figure: Figure, kind: str) -> bytes:
     buffer = BytesIO()
-    figure.savefig(buffer, format=kind, dpi=120)
+    if kind == "png":
+        _draw(figure).save(buffer, kind, dpi=(DPI, DPI), compress_level=1)  # photos hardly get smaller than that
+    else:
+        figure.savefig(buffer, format=kind, dpi=DPI)
     return buffer.getvalue()
+
+
+def _draw(figure: Figure) -> Image.Image:
+    """Return a figure as an RGB image; `savefig` would draw it twice, for its layout, and keep an alpha channel."""
+    before = figure.dpi
+    figure.dpi = DPI
+    try:
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    finally:
+        figure.dpi = before
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from going_modular.common import cli
+from going_modular.common import cli, startup
 from going_modular.common.errors import InputError, listed
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def pred_and_plot_image(
     from matplotlib import pyplot as plt
 
     from going_modular.common.fonts import drawable, fonts_for
-    from going_modular.data import provenance
+    from going_modular.data import provenance, resizing
     from going_modular.data.images import open_image
 
     image = open_image(image_path)
@@ -115,8 +115,9 @@ def pred_and_plot_image(
     if device is None:
         device = next((tensor.device for tensor in chain(model.parameters(), model.buffers())), "cpu")
     model.to(device).eval()
+    scaled = open_image(image_path, short_side=resizing.short_side(transform))  # as `predict` reads it
     with torch.inference_mode():
-        logits = model(transform(image).unsqueeze(0).to(device))  # (1, 3, H, W) -> (1, C)
+        logits = model(transform(scaled).unsqueeze(0).to(device))  # (1, 3, H, W) -> (1, C)
     logits = logits.float().cpu()
     _check_finite(logits, [image_path])
     prediction = _prediction(logits.softmax(dim=1)[0].tolist(), class_names)
@@ -138,23 +139,25 @@ class _Unlabelled:
         self.images = images
         self.views = views
         self.transform = views[0]  # by which the others see, too: it must not be random
-        self._opened: tuple[int, Image.Image] | None = None  # the last one, for its next view
+        self._opened: tuple[int, int | None, Image.Image] | None = None  # the last one, for its next view
 
     def __len__(self) -> int:
         return len(self.images) * len(self.views)
 
     def __getitem__(self, index: int) -> tuple:
         which, view = divmod(index, len(self.views))
-        return self.views[view](self._open(which)), 0
+        return self.views[view](self._open(which, self.views[view])), 0
 
-    def _open(self, which: int) -> "Image.Image":
-        from going_modular.data import images
+    def _open(self, which: int, view: Callable) -> "Image.Image":
+        from going_modular.data import images, resizing
 
-        if self._opened is None or self._opened[0] != which:
+        side = resizing.short_side(view)
+        if self._opened is None or self._opened[:2] != (which, side):
             image = self.images[which]
-            read = images.open_image if isinstance(image, str | Path) else images.upright_rgb
-            self._opened = which, read(image)
-        return self._opened[1]
+            is_file = isinstance(image, str | Path)
+            opened = images.open_image(image, short_side=side) if is_file else images.upright_rgb(image)
+            self._opened = which, side, opened
+        return self._opened[2]
 
 
 def _predict_readable(
@@ -278,6 +281,7 @@ def _main(arguments: Sequence[str] | None = None) -> None:
         if options.plot.suffix.lower() not in ("", *PLOTTED):
             raise InputError(f"--plot {str(options.plot)!r}: name a file that ends in one of {', '.join(PLOTTED)}")
         check_writable(options.plot.parent)
+    startup.import_torch()
     from going_modular.common.device import choose_device
     from going_modular.saving import checkpoint, run_folder
 
@@ -321,7 +325,7 @@ def _plot(paths: Sequence[Path], predictions: Sequence[Prediction], file: Path) 
 
     shown = predictions[: len(paths)]
     figure = plots.prediction_grid(
-        [plots.square(open_image(path)) for path in paths],
+        [plots.square(open_image(path, short_side=plots.SQUARE)) for path in paths],
         [p.label for p in shown],
         [p.probability for p in shown],
         columns=min(4, len(paths)),

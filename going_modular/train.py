@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from going_modular.common import cli
+from going_modular.common import cli, startup
 from going_modular.common.seeds import DEFAULT_SEED
 
 if TYPE_CHECKING:
@@ -242,6 +242,7 @@ def _main(arguments: Sequence[str] | None = None) -> None:
     options = vars(_parser().parse_args(arguments))
     if options["weights"].lower() == "none":
         options["weights"] = None
+    startup.import_torch()
     run(Settings(**options))
 
 

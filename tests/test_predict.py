@@ -54,7 +54,7 @@ def test_each_image_is_opened_once_though_some_cannot_be(make_image, loaded, mon
     (tmp_path / "bad.png").write_bytes(b"no image")
     checkpoint.save(tmp_path / "m", loaded.model, model_name="efficientnet_lite0", weights="DEFAULT", class_names=NAMES)
     opened, open_image = [], images.open_image
-    monkeypatch.setattr(images, "open_image", lambda path: opened.append(path) or open_image(path))
+    monkeypatch.setattr(images, "open_image", lambda path, **side: opened.append(path) or open_image(path, **side))
     with pytest.raises(InputError, match=r"^Cannot open image .*bad\.png"):
         predict._main([*map(str, [good[0], tmp_path / "bad.png", *good[1:]]), "--checkpoint", str(tmp_path / "m")])
     assert sorted(opened) == sorted([*good, tmp_path / "bad.png"])

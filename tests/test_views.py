@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +186,7 @@ def test_each_image_is_opened_once_though_some_cannot_be(make_image, head, monke
     good = [make_image(f"{i}.png", seed=i) for i in range(3)]
     Path("bad.png").write_bytes(b"no image")
     opened, open_image = [], images.open_image
-    monkeypatch.setattr(images, "open_image", lambda path: opened.append(path) or open_image(path))
+    monkeypatch.setattr(images, "open_image", lambda path, **side: opened.append(path) or open_image(path, **side))
     paths = [good[0], Path("bad.png"), good[1], good[2]]
     assert call("predict.py", *paths, "--checkpoint", head, "--views", 3, "--json") == 2
     captured = capsys.readouterr()
@@ -205,11 +206,11 @@ def test_an_image_of_which_a_view_is_missing_is_left_out(make_image, head, monke
     paths = [make_image(f"{i}.png", seed=i) for i in range(3)]
     loaded, original, calls = checkpoint.load(head), predict._Unlabelled._open, []
 
-    def failing(self: object, which: int) -> Image.Image:
+    def failing(self: object, which: int, view: Callable) -> Image.Image:
         calls.append(which)
         if calls.count(1) == 2:
             raise InputError(f"{paths[1]} is gone")
-        return original(self, which)
+        return original(self, which, view)
 
     expected = [predict.predict(path, loaded, views=4) for path in paths]
     monkeypatch.setattr(predict._Unlabelled, "_open", failing)

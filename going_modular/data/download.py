@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from going_modular.common import files
 from going_modular.common.errors import InputError
-from going_modular.data import transfer
 
 TRIES = 4  # of one address, in a row, that bring nothing new
 WRONG = 2  # times that one address may bring something else
@@ -81,6 +80,8 @@ def obstacle(urls: str | Sequence[str]) -> str | None:
     """
     if is_offline():
         return "GOING_MODULAR_OFFLINE is set"
+    from going_modular.data import transfer  # late, here and below: it brings the network
+
     reasons = []
     for url in _listed(urls):
         parts = urlsplit(url)
@@ -95,6 +96,8 @@ def obstacle(urls: str | Sequence[str]) -> str | None:
 
 @functools.cache  # which keeps answers, not errors
 def _answers(origin: str) -> None:
+    from going_modular.data import transfer
+
     transfer.probe(origin)
 
 
@@ -135,12 +138,14 @@ def download(
     # Half a file is only worth keeping if the whole can be verified: the server may have another version by now.
     resume = git_blob_id is not None or sha256 is not None
     part = path.with_name(path.name + ".part")
-    fetch = functools.partial(transfer.fetch, part=part, label=description or path.name, resume=resume)
     try:
         if path.is_file() and not mismatch(path):
             return path
         if is_offline():
             raise InputError(f"Cannot download {_listed(urls)[0]}: GOING_MODULAR_OFFLINE is set; pass a local copy")
+        from going_modular.data import transfer
+
+        fetch = functools.partial(transfer.fetch, part=part, label=description or path.name, resume=resume)
         with turn(path):
             if not path.is_file() or mismatch(path):  # another process may have finished while this one waited
                 _fetch_verified([_Address(url) for url in _listed(urls)], fetch, part, mismatch if resume else None)
@@ -156,6 +161,8 @@ def turn(path: Path) -> Iterator[None]:
 
     Whoever has waited finds what the one before has made.
     """
+    from going_modular.data import transfer
+
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.with_name(path.name + ".lock")
     transfer.left(name)  # no link: older versions of filelock empty the file that one leads to
@@ -221,6 +228,8 @@ def _fetch_verified(
     Raises:
         InputError: none of them is worth asking again, or that would take too long.
     """
+    from going_modular.data import transfer
+
     waited, furthest = 0.0, transfer.left(part)
     while useful := [one for one in addresses if one.failures < TRIES and one.wrong < WRONG]:
         if mismatch and transfer.left(part) and not mismatch(part):

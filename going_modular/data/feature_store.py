@@ -8,10 +8,11 @@ nobody else can. (Reading 1 GB of features takes 0.5 s longer for it; CRC-32, th
 
 import contextlib
 import hashlib
+import os
 import random
 import stat
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,9 +30,11 @@ from torchvision.datasets import DatasetFolder
 from going_modular.common import files
 from going_modular.common.errors import InputError
 from going_modular.data import download, images
+from going_modular.data.image_folder import ImageFolder
 
 HASH_BYTES = 32
 CHECKSUM = "sha256"  # in a shard's metadata
+READ_BYTES = 2**20  # of a file at a time
 
 
 class _DamagedError(Exception):
@@ -61,10 +64,12 @@ class FeatureStore:
         that cannot be read now stays as it is.
         """
         is_filled = np.zeros(len(hashes), dtype=bool)
+        first: dict[bytes | None, int] = {}
+        twins = np.array([first.setdefault(key, i) for i, key in enumerate(hashes)], dtype=int)  # copies of one image
         damaged = []
         for shard in self._shards():
             try:
-                _read_shard(shard, hashes, features, is_filled)
+                _read_shard(shard, first, features, is_filled)
             except _DamagedError as error:
                 if not isinstance(error, _OutdatedError):
                     damaged.append(shard)
@@ -78,6 +83,9 @@ class FeatureStore:
                 f"such as {damaged[0].name!r}: what was in them is computed again",
                 stacklevel=3,
             )
+        copies = np.flatnonzero(is_filled[twins] & ~is_filled)
+        features[copies] = features[twins[copies]]
+        is_filled[copies] = True
         return is_filled
 
     def _shards(self) -> list[Path]:
@@ -117,7 +125,7 @@ def open_store(cache: bool | Path, dataset: Dataset, trunk: nn.Module, computed:
         computed: how, such as in which precision on what kind of device.
     """
     readings = {
-        f"{leaf.loader.__module__}.{leaf.loader.__qualname__} {leaf.transform!r} ".encode()
+        f"{_reader(leaf)} {leaf.transform!r} ".encode()
         + torch.as_tensor(leaf.transform(_probe_image())).numpy().tobytes()
         for leaf in _leaves(dataset)
     }
@@ -137,7 +145,7 @@ def hash_files(paths: Sequence[str | Path]) -> list[bytes | None]:
     hashes: list[bytes | None] = []
     for path in paths:
         try:
-            status = Path(path).stat()
+            status = os.stat(path)  # noqa: PTH116 - there may be a million
             is_image = stat.S_ISREG(status.st_mode) and status.st_size <= images.MAX_FILE_BYTES
             key = str(path), status.st_size, status.st_mtime_ns, status.st_ino
             hashes.append(_hash(*key) if is_image else None)
@@ -150,7 +158,11 @@ def hash_files(paths: Sequence[str | Path]) -> list[bytes | None]:
 def _hash(path: str, *_: int) -> bytes:
     """Return the SHA-256 of a file; size, time and inode are for the cache: one of them changes with the contents."""
     with files.open_regular(Path(path)) as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        # whole, as most are: `file_digest` makes a buffer of its own for each file, which takes longer than hashing it
+        digest = hashlib.sha256(file.read(READ_BYTES))
+        while rest := file.read(READ_BYTES):
+            digest.update(rest)
+        return digest.digest()
 
 
 def image_files(dataset: Dataset) -> list[tuple[str, int]] | None:
@@ -161,8 +173,16 @@ def image_files(dataset: Dataset) -> list[tuple[str, int]] | None:
     if isinstance(dataset, ConcatDataset):
         parts = [image_files(part) for part in dataset.datasets]
         return None if None in parts else [sample for part in parts for sample in part]
-    plain = isinstance(dataset, DatasetFolder) and type(dataset).__getitem__ is DatasetFolder.__getitem__
+    known = (DatasetFolder.__getitem__, ImageFolder.__getitem__)
+    plain = isinstance(dataset, DatasetFolder) and type(dataset).__getitem__ in known
     return dataset.samples if plain and dataset.transform and dataset.target_transform is None else None
+
+
+def _reader(leaf: DatasetFolder) -> str:
+    """Name the function that a data set opens images with and, where it decodes them at a fraction, for which side."""
+    name = f"{leaf.loader.__module__}.{leaf.loader.__qualname__}"
+    side = getattr(leaf, "short_side", None)
+    return name if side is None else f"{name} short_side={side}"
 
 
 def refuse_randomness(dataset: Dataset) -> None:
@@ -181,8 +201,10 @@ def refuse_randomness(dataset: Dataset) -> None:
             )
 
 
-def _read_shard(shard: Path, hashes: Sequence[bytes | None], features: torch.Tensor, is_filled: np.ndarray) -> None:
-    """Fill the rows that a shard has and note them.
+def _read_shard(
+    shard: Path, row_wanted: Mapping[bytes | None, int], features: torch.Tensor, is_filled: np.ndarray
+) -> None:
+    """Fill the rows, known by their hashes, that a shard has and note them.
 
     Raises:
         _DamagedError: it is not as it was written.
@@ -194,9 +216,9 @@ def _read_shard(shard: Path, hashes: Sequence[bytes | None], features: torch.Ten
         with safe_open(shard, framework="pt") as file:
             stored = file.get_tensor("hashes")
             row_of = {row.tobytes(): index for index, row in enumerate(stored.numpy())}
-            wanted = [i for i, key in enumerate(hashes) if not is_filled[i] and key in row_of]
+            found = [key for key in row_of if key in row_wanted and not is_filled[row_wanted[key]]]
             is_sound = stored.dtype == torch.uint8 and stored.shape[1:] == (HASH_BYTES,)
-            if is_sound and not wanted:
+            if is_sound and not found:
                 return
             kept, written = file.get_tensor("features"), (file.metadata() or {}).get(CHECKSUM)
         is_sound &= kept.dtype == features.dtype and kept.shape == (len(stored), *features.shape[1:])
@@ -204,7 +226,8 @@ def _read_shard(shard: Path, hashes: Sequence[bytes | None], features: torch.Ten
             raise _DamagedError if written else _OutdatedError
     except (SafetensorError, LookupError, TypeError, ValueError) as error:
         raise _DamagedError from error
-    features[wanted] = kept[[row_of[hashes[i]] for i in wanted]]
+    wanted = [row_wanted[key] for key in found]
+    features[wanted] = kept[[row_of[key] for key in found]]
     is_filled[wanted] = True
 
 

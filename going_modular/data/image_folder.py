@@ -8,14 +8,15 @@ from pathlib import Path
 from torchvision import datasets
 
 from going_modular.common.errors import InputError, listed
-from going_modular.data import images, own_split
+from going_modular.data import images, own_split, resizing
 from going_modular.data.walk import FolderContents, canonical, escaped, notes, some, visible_folders, walk
 
 
 class ImageFolder(datasets.ImageFolder):
     """Labelled images, a folder a class, each opened upright as RGB whatever its format.
 
-    An item is (image, label): a PIL image, or what `transform` makes of it, and the class's index in `classes`.
+    An item is (image, label): a PIL image, or what `transform` makes of it, and the class's index in `classes`. Of a
+    photo much larger than the transform's size only a fraction is decoded; see `images.open_image`.
 
     Args:
         root: a folder of class folders.
@@ -40,6 +41,20 @@ class ImageFolder(datasets.ImageFolder):
         self.left_out = _left_out(root, contents)
         if len(self.classes) < 2:
             raise InputError(f"Data {str(root)!r} has one class only, {self.classes[0]!r}; a classifier needs two")
+
+    @property
+    def short_side(self) -> int | None:
+        """What the transform will resize the short side of images to, in pixels; None: they are decoded whole."""
+        return resizing.short_side(self.transform) if self.loader is images.open_image else None
+
+    def __getitem__(self, index: int) -> tuple:
+        """Return an image, through the transform, and its label."""
+        path, label = self.samples[index]
+        side = self.short_side
+        image = self.loader(path) if side is None else self.loader(path, short_side=side)
+        if self.transform is not None:
+            image = self.transform(image)
+        return image, label if self.target_transform is None else self.target_transform(label)
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
         """Return the class names, sorted, and their indices; hidden folders are no classes.

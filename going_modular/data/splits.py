@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from going_modular.common.errors import InputError, listed
 from going_modular.common.seeds import DEFAULT_SEED
@@ -143,6 +142,8 @@ def hold_out_groups(dataset: ImageFolder, folds: int, rule: SplitRule) -> tuple[
     Raises:
         InputError: there are fewer groups than folds, or a class falls into one part only.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # late: it takes half a second, here and below
+
     groups = groups_of(dataset, rule.group_by)
     if len(set(groups)) < folds:
         raise InputError(f"--group-by {rule.group_by!r} makes {len(set(groups))} groups; a split needs {folds}")
@@ -163,6 +164,8 @@ def stratified_split(everything: ImageFolder, *, seed: int) -> tuple[ImageFolder
     Raises:
         InputError: a class has fewer than two images.
     """
+    from sklearn.model_selection import train_test_split
+
     _check_each_class(everything, 2)
     if min(Counter(everything.targets).values()) >= FOLDS:
         folds = _deal(everything, seed)
@@ -206,6 +209,8 @@ def hold_out(dataset: ImageFolder, share: float, *, seed: int) -> tuple[ImageFol
     Raises:
         InputError: a class has fewer than two images, or the first part would have fewer than one a class.
     """
+    from sklearn.model_selection import train_test_split
+
     _check_each_class(dataset, 2)
     held_out = max(round(share * len(dataset)), len(dataset.classes))
     if held_out > len(dataset) - len(dataset.classes):
@@ -228,5 +233,7 @@ def _check_each_class(dataset: ImageFolder, least: int) -> None:
 
 def _deal(everything: ImageFolder, seed: int) -> list[np.ndarray]:
     """Deal the images out to ten folds, each class in turn; return the indices of each."""
+    from sklearn.model_selection import StratifiedKFold
+
     dealer = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     return [fold for _, fold in dealer.split(everything.targets, everything.targets)]

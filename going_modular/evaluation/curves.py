@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from going_modular.evaluation.scores import BINS, bin_edges, from_logits, positive_index, ratio
 
@@ -71,6 +70,8 @@ def roc_curves(
     Raises:
         InputError: as `metrics.report`.
     """
+    from sklearn.metrics import roc_auc_score, roc_curve
+
     curves = {}
     for name, is_class, score in _one_vs_rest(logits, labels, class_names, positive):
         if not is_class.all():
@@ -90,6 +91,8 @@ def precision_recall_curves(
 
     Args, errors: as `roc_curves`.
     """
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
     curves = {}
     for name, is_class, score in _one_vs_rest(logits, labels, class_names, positive):
         precision, recall, thresholds = precision_recall_curve(is_class, score)

@@ -41,7 +41,8 @@ def heatmap_grid(
     shown = drawable([line for title in titles for line in title.split("\n")])
     with mpl.rc_context({"font.family": fonts_for(shown.values())}):
         figure = Figure(figsize=(2.6 * columns + 0.8, 2.9 * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
+        no_ticks = {"xticks": (), "yticks": ()}  # unseen, they would be laid out all the same
+        axes = figure.subplots(rows, columns, squeeze=False, subplot_kw=no_ticks)
         for ax in axes.flat:
             ax.axis("off")
         for ax, image, heat, title in zip(axes.flat, images, maps, titles, strict=False):

@@ -11,10 +11,10 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-import imagehash
 import numpy as np
 import PIL
 import torch
@@ -70,6 +70,8 @@ def perceptual_hash(image: Image.Image) -> np.ndarray:
     The bits say which of the 16x16 lowest frequencies of the 64x64 grey image (discrete cosine transform) lie above
     their median: imagehash's `phash`.
     """
+    import imagehash  # late, with SciPy: fingerprints that were kept need neither
+
     return np.packbits(imagehash.phash(image, hash_size=HASH_SIDE).hash).view(np.uint64)
 
 
@@ -90,7 +92,7 @@ class _Prints(NamedTuple):
 
 def _read(paths: Sequence[str | Path]) -> _Prints:
     """Return what is kept of image files: from disk, where it was kept before, else from their pixels."""
-    made_by = f"{PIL.__version__} {imagehash.__version__} {HASH_SIDE} {MIN_DETAIL}".replace(" ", "-")
+    made_by = f"{PIL.__version__} {version('imagehash')} {HASH_SIDE} {MIN_DETAIL}".replace(" ", "-")
     store = FeatureStore(download.cache_folder() / "fingerprints" / made_by)
     hashes = hash_files(paths)
     rows = torch.empty(len(paths), _DIGEST_BYTES + HASH_SIDE**2 // 8 + 1, dtype=torch.uint8)

@@ -15,7 +15,7 @@ from torch import nn
 from going_modular import plots
 from going_modular.common import cli, files
 from going_modular.common.errors import InputError
-from going_modular.data import images
+from going_modular.data import images, resizing
 from going_modular.data.image_folder import ImageFolder
 from going_modular.evaluation import curves, figures, interpret
 
@@ -294,7 +294,8 @@ def _grids(report: Report) -> dict[str, tuple[Figure, str, str]]:
         caption = "Wrong answers with the highest probability: wrong labels often are among them."
         grids["most_wrong"] = (_grid(report, wrong), "The most wrong", caption)
     looked_at = wrong if len(wrong) else unsure
-    batch = torch.stack([subject.transform(_open(subject, i)) for i in looked_at])
+    side = resizing.short_side(subject.transform)
+    batch = torch.stack([subject.transform(_open(subject, i, side)) for i in looked_at])
     try:
         maps, method = interpret.explain(subject.model, batch)
     except InputError:  # neither a feature map nor attention
@@ -319,5 +320,5 @@ def _grid(report: Report, chosen: Sequence[int]) -> Figure:
     )
 
 
-def _open(subject: Subject, index: int) -> Image.Image:
-    return images.open_image(subject.dataset.samples[int(index)][0])
+def _open(subject: Subject, index: int, short_side: int | None = None) -> Image.Image:
+    return images.open_image(subject.dataset.samples[int(index)][0], short_side=short_side)

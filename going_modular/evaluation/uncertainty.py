@@ -6,15 +6,19 @@ distribution, which is the same. For the others a resample is N weights, how oft
 metric is a sum over weights.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
-from scipy.stats import binomtest
 
 from going_modular.common.errors import InputError
 from going_modular.evaluation.scores import Scores, ratio
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
@@ -29,8 +33,11 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = CONFIDEN
     Unlike the textbook p +/- 1.96 standard errors it stays within [0, 1] and holds for small samples and for 0 or all
     successes (Wilson, 1927, https://doi.org/10.1080/01621459.1927.10502953).
     """
-    interval = binomtest(successes, trials).proportion_ci(confidence_level=confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, shrunk = successes / trials, 1 + z**2 / trials
+    middle = (share + z**2 / (2 * trials)) / shrunk
+    half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)) / shrunk
+    return (middle - half if successes else 0.0), (middle + half if successes < trials else 1.0)
 
 
 def bootstrap_interval(value: float, resampled: np.ndarray, *, biased_up: bool = False) -> tuple[float, float] | None:
@@ -79,6 +86,8 @@ def mcnemar(
     Raises:
         InputError: the lengths differ.
     """
+    from scipy.stats import binomtest
+
     true, a, b = (np.asarray(classes) for classes in (labels, predicted_a, predicted_b))
     if not len(true) == len(a) == len(b):
         raise InputError(f"{len(true)} labels, {len(a)} and {len(b)} predictions; give both for the same samples")
@@ -208,8 +217,10 @@ class Ranking:
         return 1 - ratio(wrong, above[-1] * rest[-1]), ratio((positives * precision).sum(axis=0), above[-1])
 
 
-def _sums(group: np.ndarray, members: np.ndarray, shape: tuple[int, int]) -> csr_array:
+def _sums(group: np.ndarray, members: np.ndarray, shape: tuple[int, int]) -> "csr_array":
     """Return the (groups, N) matrix that sums, in each group, its members of N."""
+    from scipy.sparse import csr_array
+
     return csr_array((np.ones(len(members)), (group, members)), shape=shape)
 
 

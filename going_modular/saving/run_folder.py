@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from going_modular import model_builder, plots
+from going_modular import model_builder
 from going_modular.common import files, strict_json
 from going_modular.common.errors import InputError
 from going_modular.data import images, sources
@@ -321,6 +321,8 @@ def _draw(
     matrix: Sequence[Sequence[int]],
 ) -> None:
     """Draw the curves, the confusion matrix (C, C), and predictions on some test images."""
+    from going_modular import plots  # late: it brings Matplotlib, and prediction needs none
+
     test = trained.splits.test
     plots.save(plots.loss_curves(history), folder / "loss_curves.png")
     plots.save(plots.confusion_matrix(matrix, test.classes), folder / "confusion_matrix.png")
@@ -328,7 +330,7 @@ def _draw(
     chosen = sorted(random.Random(trained.settings["seed"]).sample(range(len(test)), min(GRID_IMAGES, len(test))))
     probabilities, labels = logits[chosen].softmax(dim=1).max(dim=1)
     figure = plots.prediction_grid(
-        [images.open_image(test.samples[i][0]) for i in chosen],
+        [images.open_image(test.samples[i][0], short_side=plots.SQUARE) for i in chosen],
         [test.classes[label] for label in labels],
         probabilities.tolist(),
         [test.classes[test.targets[i]] for i in chosen],
