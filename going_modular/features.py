@@ -188,6 +188,41 @@ def extract_distributed(
     return TensorDataset(features.cpu(), all_labels.cpu())
 
 
+def fill(
+    rows: torch.Tensor,
+    trunk: nn.Module,
+    dataset: Dataset,
+    *,
+    device: torch.device | str,
+    precision: str,
+    progress: bool = True,
+) -> tuple[torch.Tensor, dict[int, str]]:
+    """Fill rows (N, D) with what a part of a model makes of each image, flattened, as `extract` runs a backbone.
+
+    Args:
+        rows: of any float type, on the CPU.
+        trunk: maps images (B, 3, H, W) to (B, ...), D numbers for each; in eval mode, on `device`.
+        dataset: as for `extract`.
+        device: where to compute.
+        precision: `fp32` or `bf16`.
+        progress: show a bar.
+
+    Returns:
+        Labels (N,), and what is wrong with images that cannot be read, by index, as `extract_readable` tells it.
+
+    Raises:
+        InputError: a random transform.
+    """
+    feature_store.refuse_randomness(dataset)
+    labels, everything = torch.zeros(len(dataset), dtype=torch.int64), np.arange(len(dataset))
+    num_workers = default_num_workers() if len(dataset) > MANY_IMAGES else 0
+    batches = _compute(trunk, Subset(dataset, everything), device, precision, num_workers)
+    problems: dict[int, str] = {}
+    for _ in _collect(batches, everything, rows, labels, [], problems, progress):
+        pass
+    return labels, dict(sorted(problems.items()))
+
+
 def divide(extracted: TensorDataset, parts: Sequence[Dataset]) -> list[TensorDataset]:
     """Divide features that were extracted in one pass over several data sets, a ConcatDataset, into one for each."""
     sizes = [len(part) for part in parts]
@@ -227,7 +262,7 @@ def _collect(
         for indices, values, batch_labels, batch_problems in batches:
             rows = missing[indices].tolist()
             if rows:  # else no image of the batch could be read, and no width is known
-                features[rows] = torch.from_numpy(values)
+                features[rows] = torch.from_numpy(values).to(features.dtype)
             labels[rows] = torch.tensor(batch_labels, dtype=torch.int64)
             finished += rows  # before the bar shows them: an interrupt can come any time
             problems.update({int(missing[index]): message for index, message in batch_problems.items()})

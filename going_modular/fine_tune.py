@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from going_modular.common import cli
+from going_modular.common import cli, startup
 from going_modular.common.errors import ProcessDiedError, Terminated
 from going_modular.fine_tuning.settings import Settings, settings_of
 
@@ -67,6 +67,11 @@ def _parser() -> cli.ArgumentParser:
     add("--model", help="as for train.py. None: efficientnet_b0, or Lite0 where B0's weights cannot be had")
     add("--weights", help="a torchvision weights name, a local file of them, or none (random)")
     add("--recipe", help="what learns: head, head-then-all, last-N (blocks) or all")
+    add(
+        "--augment",
+        choices=("none", "crop", "randaugment"),
+        help="what varies the images that blocks learn from; with none and last-N, the blocks below run once",
+    )
     add("--epochs", type=cli.positive_int, help="passes over the training images, at most")
     add("--batch-size", type=cli.positive_int, help="images an update, over all devices")
     add("--lr", type=cli.positive_float, help="highest learning rate of the last block. None: 1e-4, for head 1e-3")
@@ -89,6 +94,7 @@ def _parser() -> cli.ArgumentParser:
 
 def _main(arguments: Sequence[str] | None = None) -> None:
     settings = settings_of(vars(_parser().parse_args(arguments)))
+    startup.import_torch()
     from going_modular.fine_tuning import launch
 
     launch.check_variables()

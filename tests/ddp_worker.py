@@ -1,4 +1,4 @@
-"""What each process of a distributed run does in test_lightning_parts.py; a module of its own, so that it can spawn."""
+"""What each process of a distributed run does in tests; a module of its own, so that it can spawn."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,9 @@ from torchvision.transforms import v2
 
 from going_modular import engine, features, model_builder
 from going_modular.data.image_folder import ImageFolder
+from going_modular.fine_tuning import run, stages
 from going_modular.fine_tuning.lightning_parts import Classifier, Data
+from going_modular.fine_tuning.settings import Settings
 
 IMAGE_SIZE = 32
 
@@ -101,3 +103,9 @@ def fail(rank_to_fail: int, how: str) -> None:
             raise ValueError("a bug")
         os.kill(os.getpid(), getattr(signal, how))
     torch.distributed.barrier()
+
+
+def take_part_on_images(settings: Settings) -> None:
+    """Do a run's work as one of several processes, with the frozen blocks in every epoch."""
+    stages._what_changes = lambda _: "the test wants it"
+    run.take_part(settings)

@@ -16,8 +16,8 @@ from commands import HANGS, LITE0, assert_drawn, call, messages, refusal, start,
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from going_modular import data_setup, features, fine_tune, metrics, model_builder
+from going_modular.fine_tuning import recipes, stages
 from going_modular.fine_tuning import run as story
-from going_modular.fine_tuning import stages
 from going_modular.fine_tuning.callbacks import EpochLines, TensorBoard
 from going_modular.fine_tuning.job import _load, prepare
 from going_modular.fine_tuning.settings import Settings
@@ -139,7 +139,8 @@ def test_augmentation_reaches_the_training_images_alone(data):
             data=str(data), model="efficientnet_lite0", recipe="all", augment=augment, batch_size=6, precision="fp32"
         )
         job = prepare(settings)
-        images = stages.ImageData(job, is_first=True)
+        [stage] = recipes.stages("all")
+        images = stages.ImageData(job, stage, is_first=True)
         splits = job.splits
         for part, is_random in ((images.train, augment != "none"), (splits.validation, False), (splits.test, False)):
             first, again = (torch.stack([image for image, _ in part]) for _ in range(2))

@@ -24,7 +24,7 @@ from going_modular import engine, features, model_builder, predict, vit
 from going_modular.common import cli, device
 from going_modular.common.errors import InputError, Terminated
 from going_modular.evaluation import interpret
-from going_modular.fine_tuning import stages
+from going_modular.fine_tuning import prefix, stages
 from going_modular.saving import checkpoint
 
 if twin.IS_POSSIBLE:
@@ -228,6 +228,17 @@ def test_what_mixes_averages_and_augments_is_on_the_device(second, data):
         second, data, "mixed", recipe="all", epochs=1, batch_norm=True, label_smoothing=0.1, max_grad_norm=1.0, **mixed
     )
     assert len(metrics_of("mixed")["history"]["val_loss"]) == 1
+
+
+def test_frozen_blocks_run_once(second):
+    model, _ = model_builder.create_model(LITE0[1], 3)
+    dataset = images_and_labels()
+    expected = features.logits(model, dataset, precision="fp32")
+    below, rest = prefix.split(model.to(second), blocks=2)
+    maps, labels = prefix.extract(below, dataset, device=second, precision="fp32", progress=False).tensors
+    assert maps.device.type == labels.device.type == "cpu"
+    with torch.inference_mode():
+        torch.testing.assert_close(rest.eval()(maps.to(second)).cpu(), expected, **CLOSE)
 
 
 class End(L.Callback):

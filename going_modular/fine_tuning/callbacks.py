@@ -107,7 +107,7 @@ class TensorBoard(L.Callback):
         samples = trainer.datamodule.validation
         batch = torch.stack([samples[i][0] for i in self.chosen]).to(pl_module.device)
         pl_module.model.eval()  # the next epoch puts in training mode what learns
-        probabilities, labels = pl_module.model(batch).float().softmax(dim=1).max(dim=1)
+        probabilities, labels = pl_module(batch).float().softmax(dim=1).max(dim=1)
         classes = self.validation.classes
         return plots.prediction_grid(
             [images.open_image(self.validation.samples[i][0]) for i in self.chosen],

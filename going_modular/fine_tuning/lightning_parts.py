@@ -131,6 +131,8 @@ class Classifier(L.LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
+        # in place of it, on other inputs; in a tuple, so that checkpoints have the model's weights once, by their names
+        self.stand_in: tuple[nn.Module, ...] = ()
         self.groups = groups
         self.seed, self.schedule, self.warmup_epochs = seed, schedule, warmup_epochs
         self.label_smoothing = label_smoothing
@@ -159,6 +161,11 @@ class Classifier(L.LightningModule):
         rates = recipes.schedule(optimizer, self.schedule, warmup_steps=warmup, total_steps=total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rates, "interval": "step"}}
 
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map a batch, as the data module gives it, to logits (B, C)."""
+        [model] = self.stand_in or (self.model,)
+        return model(_lay_out(inputs))
+
     def on_train_epoch_start(self) -> None:
         """Put in training mode what learns; the rest, with its BatchNorm statistics, stays as it is."""
         self.epochs_begun += 1
@@ -173,7 +180,7 @@ class Classifier(L.LightningModule):
         inputs, labels = batch
         if self.mix:
             inputs, labels = self.mix(inputs, labels)  # labels (B,) -> (B, C)
-        logits = self.model(_lay_out(inputs))
+        logits = self(inputs)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
         self.train_loss.update(loss.detach(), len(labels))
@@ -188,7 +195,7 @@ class Classifier(L.LightningModule):
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
         """Measure a batch; the loss is the plain one, without smoothing or mixing."""
         inputs, labels = batch
-        logits = self.model(_lay_out(inputs))
+        logits = self(inputs)
         self.val_loss.update(F.cross_entropy(logits.float(), labels), len(labels))
         self.val_acc.update(logits.argmax(dim=1) == labels)
         self.val_confusion.update(logits, labels)

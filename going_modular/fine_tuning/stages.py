@@ -1,8 +1,9 @@
-"""One stage of fine-tuning, trained by Lightning: on cached features where only the head learns, else on images."""
+"""One stage of fine-tuning, trained by Lightning: on what frozen blocks gave once, where that stays, else on images."""
 
 import contextlib
 import logging
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from going_modular import data_setup, features, model_builder
 from going_modular.common.device import exact_fp32, explain_lost_worker, is_out_of_memory, memory_format
 from going_modular.common.errors import InputError
-from going_modular.fine_tuning import checkpoints, launch, recipes
+from going_modular.fine_tuning import checkpoints, launch, prefix, recipes
 from going_modular.fine_tuning.callbacks import EpochLines, StayStopped, StopOnSigterm, TensorBoard
 from going_modular.fine_tuning.job import Job
 from going_modular.fine_tuning.lightning_parts import Classifier, Data
@@ -29,14 +30,17 @@ LOG_EVERY = 10  # updates
 
 
 class ImageData(Data):
-    """Images; a head that standardises has seen the training images' features before it trains.
+    """Images, or the maps of them that frozen blocks below give in every epoch alike.
+
+    A head that standardises has seen the training images' features before it trains.
 
     Args:
         job: the run.
+        stage: which part of it.
         is_first: whether no stage was before.
     """
 
-    def __init__(self, job: Job, *, is_first: bool) -> None:
+    def __init__(self, job: Job, stage: recipes.Stage, *, is_first: bool) -> None:
         settings, train = job.settings, job.splits.train
         if settings.augment != "none":
             randaugment = settings.augment == "randaugment"
@@ -48,10 +52,10 @@ class ImageData(Data):
             seed=settings.seed,
             accumulate=settings.accumulate,
         )
-        self.job, self.is_first = job, is_first
+        self.job, self.part, self.is_first = job, stage, is_first
 
     def setup(self, stage: str) -> None:
-        """Let the head see the frozen features, if it has to."""
+        """Let the head see the frozen features, if it has to, and run once what need not run in every epoch."""
         if self.is_first and model_builder.standardises(self.job.model):
             seen = features.extract_distributed(
                 self.job.model,
@@ -60,7 +64,41 @@ class ImageData(Data):
                 precision=self.job.feature_precision,
             )
             model_builder.standardise(self.job.model, seen.tensors[0])
+        below = len(recipes.blocks(self.job.model)) - self.part.blocks if self.part.blocks else 0
+        if below:
+            try:
+                self._run_once(below)
+            except prefix.NoPrefixError as reason:
+                tqdm.write(f"{self.part.name}: every epoch runs the {below} frozen blocks: {reason}")
         super().setup(stage)
+
+    def _run_once(self, below: int) -> None:
+        """Run the frozen blocks over every image, and train the others on what they gave.
+
+        Args:
+            below: how many they are.
+
+        Raises:
+            NoPrefixError: they have to run in every epoch.
+        """
+        if reason := _what_changes(self.job):
+            raise prefix.NoPrefixError(reason)
+        start = time.perf_counter()
+        frozen, rest = prefix.split(self.job.model, blocks=self.part.blocks)
+        extracted = prefix.extract(
+            frozen,
+            ConcatDataset([self.train, self.validation]),
+            device=self.trainer.strategy.root_device,
+            precision=self.job.feature_precision,
+            folder=self.job.settings.output,
+        )
+        self.train, self.validation = features.divide(extracted, [self.train, self.validation])
+        self.num_workers = 0
+        self.trainer.lightning_module.stand_in = (rest,)
+        tqdm.write(
+            f"{self.part.name}: the {below} frozen blocks ran once, for {len(extracted)} images, in "
+            f"{time.perf_counter() - start:.1f} s; {extracted.tensors[0].nbytes / 1e6:.1f} MB are kept"
+        )
 
 
 class FeatureData(Data):
@@ -198,7 +236,27 @@ def _none_of_this_run(folder: Path) -> InputError:
 
 
 def _data(job: Job, stage: recipes.Stage, *, is_first: bool) -> Data:
-    return FeatureData(job) if stage.blocks == 0 else ImageData(job, is_first=is_first)
+    return FeatureData(job) if stage.blocks == 0 else ImageData(job, stage, is_first=is_first)
+
+
+def _what_changes(job: Job) -> str | None:
+    """Say why frozen blocks have other work in every epoch, or None where they have not."""
+    settings = job.settings
+    if settings.augment != "none":
+        return f"images are augmented (augment: {settings.augment})"
+    if settings.mixup or settings.cutmix:
+        return "images are mixed"  # a mixture of maps is another
+    if settings.compile:
+        return "the model is compiled as a whole"
+    if _syncs_batch_norm(job):
+        return "BatchNorm's statistics are those of all GPUs"
+    return None
+
+
+def _syncs_batch_norm(job: Job) -> bool:
+    """Tell whether Lightning replaces BatchNorm by one that several GPUs share."""
+    settings = job.settings
+    return settings.batch_norm and settings.devices * settings.nodes > 1 and job.device.startswith("cuda")
 
 
 def _epochs(job: Job, stage: recipes.Stage) -> int:
@@ -226,7 +284,7 @@ def _trainer(job: Job, stage: recipes.Stage, folder: Path, start: dict | None) -
         devices=[int(index)] if index else settings.devices,
         num_nodes=settings.nodes,
         strategy=launch.strategy(kind) if processes > 1 else "auto",
-        sync_batchnorm=settings.batch_norm and processes > 1 and kind == "cuda",
+        sync_batchnorm=_syncs_batch_norm(job),
         precision="32-true" if on_features else PRECISIONS[job.precision],
         max_epochs=_epochs(job, stage),
         accumulate_grad_batches=settings.accumulate,

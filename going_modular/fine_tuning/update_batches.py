@@ -93,7 +93,8 @@ class Augmented(Dataset):
     def __getitem__(self, item: tuple[int, int]) -> tuple:
         epoch, index = item
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.seed, epoch, index))
+            # the CPU's alone: where no GPU is in use, torch.manual_seed writes a traceback each time, which is slow
+            torch.default_generator.manual_seed(seed_of(self.seed, epoch, index))
             return self.dataset[index]
 
 
