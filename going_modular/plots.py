@@ -1,8 +1,15 @@
-"""Every figure of the course; each function returns a matplotlib Figure and leaves showing and saving to others."""
+"""Every figure of the course; each function returns a matplotlib Figure and leaves showing and saving to others.
 
+`drawing` returns one of the lessons' drawings, which tools/draw/ makes.
+"""
+
+from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
 from io import BytesIO
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -12,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from going_modular.common import files
+from going_modular.common.errors import InputError
 from going_modular.common.fonts import display_width, drawable, fonts_for
 
 CURVES_SIZE, RANGE_SIZE = (10, 4), (6, 4)  # inches
@@ -21,6 +29,8 @@ RIGHT, WRONG = "#1b7f4b", "#b3261e"  # told apart by the colour-blind, too: the 
 CELL, CELLS = 0.7, 16  # inches: a side of a confusion matrix's cell, and of all of them, at most
 COUNTED = 30  # classes; of more, the cells are too small for their counts
 NAMED = 80  # classes; of more, their names would overlap
+# beside the package, wherever the notebook runs
+DRAWINGS, DRAWING_WIDTH = Path(__file__).resolve().parent.parent / "notebooks" / "drawings", 700  # pixels
 
 
 def loss_curves(results: dict[str, list[float]]) -> Figure:
@@ -198,3 +208,35 @@ def square(image: Image.Image) -> Image.Image:
     canvas = Image.new("RGB", (SQUARE, SQUARE), "white")
     canvas.paste(image, ((SQUARE - image.width) // 2, (SQUARE - image.height) // 2))
     return canvas
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing that a notebook shows as a picture, and everything else as its alternative text."""
+
+    svg: bytes
+    alternative: str
+
+    def __repr__(self) -> str:
+        return self.alternative
+
+    def _repr_html_(self) -> str:
+        source = f"data:image/svg+xml;base64,{b64encode(self.svg).decode()}"
+        style = f"width: {DRAWING_WIDTH}px; max-width: 100%"
+        return f'<img alt="{escape(self.alternative)}" src="{source}" width="{DRAWING_WIDTH}" style="{style}">'
+
+
+def drawing(name: str) -> Drawing:
+    """Return one of the lessons' drawings, such as "vit_block"; as a cell's last line it is shown.
+
+    It is an HTML output: Colab shows no SVG in a Markdown cell, and JupyterLab none in a notebook that is not trusted.
+
+    Raises:
+        InputError: there is no such drawing.
+    """
+    paths = {path.stem: path for path in sorted(DRAWINGS.glob("*.svg"))}
+    if name not in paths:
+        there = f"there are {', '.join(paths)}" if paths else f"{str(DRAWINGS)!r} has none; clone the whole repository"
+        raise InputError(f"There is no drawing {name!r}; {there}")
+    svg = paths[name].read_bytes()
+    return Drawing(svg, ElementTree.fromstring(svg).findtext("{*}desc"))

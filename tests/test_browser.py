@@ -166,7 +166,9 @@ def text_of(output) -> str:
 
 
 def count_pictures(notebook) -> int:
-    return sum(any(kind.startswith("image/") for kind in output.get("data", {})) for output in outputs(notebook))
+    shown = [output.get("data", {}) for output in outputs(notebook)]
+    figures = sum(any(kind.startswith("image/") for kind in data) for data in shown)
+    return figures + sum(data.get("text/html", "").count("<img ") for data in shown)  # drawings
 
 
 def assert_pictures(page, count: int) -> None:

@@ -1,0 +1,1 @@
+"""Makes the drawings of the notebooks; `python -m tools.draw`."""

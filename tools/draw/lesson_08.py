@@ -1,0 +1,98 @@
+"""Drawings of lesson 08: two processes that train as one, and what training keeps in memory."""
+
+import numpy as np
+
+from tools.draw.style import BLUE, LEARNS, MUTED, PALE_BLUE, PALE_GREEN, PALE_ORANGE, PALE_PURPLE, WHITE, Drawing
+
+GRADIENTS = np.array([[4, -2], [2, 0]])  # of two weights, a row for each process
+VIEWS = ((0, 0, 100), (4, 8, 70), (24, 20, 50), (30, 34, 64), (44, 4, 56), (0, 40, 60), (16, 16, 80), (36, 48, 44))
+
+LAYERS, WIDTH, MLP_WIDTH, PATCH, TOKENS, CLASSES = 12, 768, 3072, 16, 197, 3  # ViT-B/16
+FLOAT = 4  # bytes
+
+
+def data_parallel() -> Drawing:
+    """Draw two processes, each with half of a batch, whose gradients are averaged."""
+    mean = GRADIENTS.mean(axis=0)
+    drawing = Drawing(
+        "Training in two processes",
+        "Each of two processes has the same model and half of a batch, and computes a gradient of its own: "
+        f"{_listed(GRADIENTS[0])} and {_listed(GRADIENTS[1])}. All-reduce gives both their mean, {_listed(mean)}, so "
+        "that both make the same step and the models stay equal.",
+        384,
+    )
+    for x, name in ((90, "half a batch"), (240, "model"), (374, "gradient"), (508, "all-reduce"), (635, "mean")):
+        drawing.text(x, 36, name, face="bold" if name == "all-reduce" else "regular")
+    top, height = 60, 246
+    drawing.box(452, top, 112, height, "average", fill=LEARNS, radius=14)
+    for i, gradient in enumerate(GRADIENTS):
+        y = top + 62 + 122 * i
+        for j in range(4):
+            drawing.photo(36 + 54 * (j % 2), y - 50 + 54 * (j // 2), 46, VIEWS[4 * i + j])
+        drawing.arrow((146, y), (180, y))
+        drawing.box(188, y - 38, 104, 76, f"process\n{i + 1}", fill=PALE_BLUE)
+        drawing.arrow((300, y), (330, y))
+        _column(drawing, 338, y, gradient, PALE_ORANGE)
+        drawing.arrow((416, y), (446, y))
+        drawing.arrow((570, y), (592, y))
+        _column(drawing, 600, y, mean, PALE_GREEN)
+    drawing.text(350, 344, "same gradient, same step: the models stay equal", colour=MUTED)
+    return drawing
+
+
+def memory() -> Drawing:
+    """Draw what training a ViT-B/16 keeps in memory: its head alone, and all of it with two sizes of a batch."""
+    weights = FLOAT * parameters(LAYERS, WIDTH, MLP_WIDTH) / 1e9
+    image = FLOAT * activations(LAYERS, WIDTH, MLP_WIDTH) / 1e9
+    bars = [("head only", (weights,))]
+    bars += [(f"all, {n} images at once", (weights, weights, weights, weights, n * image)) for n in (8, 32)]
+    totals = [f"{sum(parts):.1f}" for _, parts in bars]
+    drawing = Drawing(
+        "What training keeps in memory",
+        f"Bars for a ViT-B/16 in 32 bits: the head alone needs little but the weights, {totals[0]} GB. Training all "
+        f"adds gradients, Adam's two states, each as large as the weights, and activations that grow with the batch: "
+        f"{totals[1]} GB with 8 images, {totals[2]} GB with 32.",
+        398,
+    )
+    left, scale = 26, 530 / sum(bars[-1][1])
+    fills = (BLUE, LEARNS, PALE_PURPLE, PALE_PURPLE, WHITE)
+    for i, ((name, parts), total) in enumerate(zip(bars, totals, strict=True)):
+        y = 30 + 92 * i
+        drawing.text(left, y, name, anchor="start")
+        x = left
+        for part, fill in zip(parts, fills, strict=False):
+            drawing.box(x, y + 18, part * scale, 44, fill=fill, radius=2)
+            x += part * scale
+        drawing.text(x + 14, y + 40, f"{total} GB", anchor="start", face="bold")
+    for i, (fill, name) in enumerate(
+        ((BLUE, "weights"), (LEARNS, "gradients"), (PALE_PURPLE, "Adam's two states"), (WHITE, "activations"))
+    ):
+        x, y = left + 260 * (i // 2), 318 + 38 * (i % 2)
+        drawing.squares(x, y, [fill], side=26)
+        drawing.text(x + 38, y + 13, name, anchor="start")
+    return drawing
+
+
+def parameters(layers: int, width: int, mlp_width: int) -> int:
+    """Return how many parameters a ViT has."""
+    attention, mlp, norms = 4 * width * (width + 1), 2 * width * mlp_width + width + mlp_width, 4 * width
+    embedding = (3 * PATCH**2 + 1) * width + (TOKENS + 1) * width  # patches; the class token and positions
+    return layers * (attention + mlp + norms) + embedding + 2 * width + CLASSES * (width + 1)
+
+
+def activations(layers: int, width: int, mlp_width: int) -> int:
+    """Return how many numbers an image leaves in a ViT's blocks for the way back.
+
+    In each block and for each token these are, as wide as a token, what goes into both norms and comes out of them,
+    query, key, value and what attention gives; and the inside of the MLP, before its non-linearity and after.
+    """
+    return layers * TOKENS * (8 * width + 2 * mlp_width)
+
+
+def _listed(numbers: np.ndarray) -> str:
+    return f"({', '.join(f'{number:g}' for number in numbers)})"
+
+
+def _column(drawing: Drawing, x: float, y: float, numbers: np.ndarray, fill: str) -> None:
+    for i, number in enumerate(numbers):
+        drawing.box(x, y - 38 + 38 * i, 70, 38, f"{number:g}".replace("-", "−"), fill=fill, radius=2)
