@@ -2,33 +2,68 @@
 
 import math
 
-import torch
+import numpy as np
+
+
+def _scaled(logits):
+    total = sum(logits)
+    return [logit / total if total else 1 / len(logits) for logit in logits]
+
+
+def _overflows(logits):
+    powers = [math.exp(logit) for logit in logits]
+    return [power / sum(powers) for power in powers]
+
+
+def _not_a_number(logits):
+    with np.errstate(all="ignore"):
+        powers = np.exp(np.array(logits))
+        return list(powers / powers.sum())
+
+
+def _capped(logits):
+    return _overflows([min(logit, 500) for logit in logits])
+
+
+def _in_place(image):
+    image.paste((0, 0, 0), (0, 0, 8, 8))
+    return image
+
 
 WRONG = {
-    "count_trainable": [
-        lambda model: sum(p.numel() for p in model.parameters()),  # the frozen ones too
-        lambda model: sum(p.requires_grad for p in model.parameters()),  # tensors, not values
-        lambda model: sum(p.numel() for p in model.parameters() if not p.requires_grad),
-        lambda model: sum(len(p) for p in model.parameters() if p.requires_grad),
+    "head_size": [
+        lambda features, classes: features * classes,  # no biases
+        lambda features, classes: features * classes + 1,  # one bias for all
+        lambda features, classes: features * classes + features,
+        lambda features, classes: features + classes,
+        lambda features, classes: 3843,  # ours alone
     ],
-    "guessing_loss": [
-        lambda num_classes: 1 / num_classes,
-        lambda num_classes: math.log2(num_classes),
-        lambda num_classes: -math.log(num_classes),
-        lambda num_classes: math.log(3),
+    "softmax": [
+        _overflows,
+        _not_a_number,
+        _capped,
+        _scaled,
+        lambda logits: [math.exp(logit) for logit in logits],  # the sum is not 1
+        lambda logits: [1 / (1 + math.exp(-logit)) for logit in logits],
+        lambda logits: max(_overflows(logits)),  # the largest alone
+        lambda logits: [2 ** (logit - max(logits)) / sum(2 ** (x - max(logits)) for x in logits) for logit in logits],
     ],
-    "best_guess": [
-        lambda logits, names: (names[int(logits.argmax())], float(logits.max())),
-        lambda logits, names: (names[int(logits.argmax())], float(logits.sigmoid().max())),
-        lambda logits, names: (int(logits.argmax()), float(logits.softmax(dim=0).max())),
-        lambda logits, names: names[int(logits.argmax())],
-        lambda logits, names: (names[int(logits.argmax())], logits.softmax(dim=0).max()),  # a tensor
-        lambda logits, names: (names[int(logits.abs().argmax())], float(logits.softmax(dim=0).max())),
+    "matrix": [
+        lambda: 47,
+        lambda: (48, "steak", 19),
+        lambda: (47, 1, 19),  # the class's index
+        lambda: (47, "sushi", 19),  # no row, but a column
+        lambda: (47, "steak", 20),  # the row
+        lambda: (47, "steak", 6),  # only the wrong ones
+        lambda: (47 / 60, "steak", 19),
     ],
-    "share_right": [
-        lambda logits, labels: float((logits.argmax(dim=0) == labels).float().mean()),
-        lambda logits, labels: int((logits.argmax(dim=1) == labels).sum()),
-        lambda logits, labels: 100 * float((logits.argmax(dim=1) == labels).float().mean()),
-        lambda logits, labels: float(torch.softmax(logits, dim=1).max(dim=1).values.mean()),
+    "change": [
+        lambda image: image,
+        lambda image: image.copy(),
+        lambda image: image.convert("L"),
+        lambda image: np.asarray(image) // 2,
+        lambda image: image.point(lambda value: 0),  # nothing is left
+        lambda image: None,
+        _in_place,
     ],
 }

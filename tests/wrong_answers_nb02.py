@@ -26,130 +26,139 @@ def zeroed(model):
         parameter.zero_()
 
 
-def by_part(count_learning, count_frozen):
-    return lambda model: {
-        part: (count_learning(list(module.parameters())), count_frozen(list(module.parameters())))
-        for part, module in model.named_children()
-    }
+def slid(change_kernel=lambda kernel: kernel, rows=1, columns=1, combine=lambda values: values.sum()):
+    """Return a sliding filter whose map has H - h + rows rows; 1 is right."""
+
+    def slide(picture, kernel):
+        height, width = kernel.shape
+        result = torch.zeros(picture.shape[0] - height + rows, picture.shape[1] - width + columns)
+        for row in range(result.shape[0]):
+            for column in range(result.shape[1]):
+                window = picture[row : row + height, column : column + width]
+                result[row, column] = combine(window * change_kernel(kernel))
+        return result
+
+    return slide
 
 
-def numbers(parameters, learning):
-    return sum(p.numel() for p in parameters if p.requires_grad is learning)
+def three_by_three_always(picture, kernel):
+    padded = nn.functional.pad(kernel, (0, 3 - kernel.shape[1], 0, 3 - kernel.shape[0]))
+    return slid()(picture, padded)
 
 
-def whole_model_for_each_part(model):
-    every = list(model.parameters())
-    return {part: (numbers(every, True), numbers(every, False)) for part, _ in model.named_children()}
+def padded(picture, kernel):
+    return nn.functional.conv2d(picture[None, None], kernel[None, None], padding="same")[0, 0]
 
 
-def every_module_by_name(model):
-    return {
-        name: (numbers(module.parameters(), True), numbers(module.parameters(), False))
-        for name, module in model.named_modules()
-    }
+def transposed(picture, kernel):
+    return slid()(picture.T, kernel)
 
 
-def without_empty_parts(model):
-    counts = by_part(lambda ps: numbers(ps, True), lambda ps: numbers(ps, False))(model)
-    return {part: count for part, count in counts.items() if count != (0, 0)}
+SIZES = {"filters": 864, "side": 112, "features": 1280, "head": 12810}
 
 
-def buffers_too(model):
-    return {
-        part: (
-            numbers(module.parameters(), True),
-            sum(tensor.numel() for tensor in module.state_dict().values()) - numbers(module.parameters(), True),
-        )
-        for part, module in model.named_children()
-    }
+def mean_of_means(losses, sizes):
+    return sum(losses) / len(losses)
 
 
-def epoch(*steps, mode="train", result=lambda losses: sum(losses) / len(losses)):
-    """Return a training loop of some steps, named by a letter each: zero_grad, backward, step, note the loss."""
-
-    def train(model, dataloader, loss_fn, optimizer):
-        getattr(model, mode)()
-        losses = []
-        for images, labels in dataloader:
-            loss = loss_fn(model(images), labels)
-            does = {"z": optimizer.zero_grad, "b": loss.backward, "s": optimizer.step}
-            for step in steps:
-                does[step]()
-            losses.append(loss.item())
-        return result(losses)
-
-    return train
+def all_but_the_last(losses, sizes):
+    full = [loss for loss, size in zip(losses, sizes, strict=True) if size == sizes[0]]
+    return sum(full) / len(full)
 
 
-def a_tensor_of_losses(model, dataloader, loss_fn, optimizer):
-    return torch.tensor(epoch("z", "b", "s")(model, dataloader, loss_fn, optimizer))
+def by_the_first_size(losses, sizes):
+    return sum(loss * sizes[0] for loss in losses) / sum(sizes)
 
 
-def softmax_over_the_batch(logits, class_names):
-    probabilities, best = logits.softmax(dim=0).max(dim=1)
-    return [(class_names[i], p) for i, p in zip(best.tolist(), probabilities.tolist(), strict=True)]
+def the_sum(losses, sizes):
+    return sum(loss * size for loss, size in zip(losses, sizes, strict=True))
 
 
-def the_logit(logits, class_names):
-    values, best = logits.max(dim=1)
-    return [(class_names[i], v) for i, v in zip(best.tolist(), values.tolist(), strict=True)]
+def fitted(
+    steps="zbs",
+    test_steps="",
+    *,
+    modes=(True, False),
+    softmax=False,
+    by_image=True,
+    test_gradients=False,
+    once_in_training_mode=False,
+    batches=None,
+    change_results=lambda results: results,
+):
+    """Return a training loop; steps are z, zero_grad, b, backward, and s, step; other options plant other bugs."""
+
+    def run(model, train_loader, test_loader, loss_fn, optimizer, epochs):
+        results = {"train_loss": [], "test_loss": [], "test_acc": []}
+        for epoch in range(epochs):
+            for part, loader, does in (("train", train_loader, steps), ("test", test_loader, test_steps)):
+                if not once_in_training_mode or epoch == 0 or part == "test":
+                    model.train(modes[part == "test"])
+                losses, sizes, right = [], [], 0
+                for batch, labels in list(loader)[: batches if part == "train" else None]:
+                    with torch.set_grad_enabled(bool(does) or test_gradients):
+                        logits = model(batch)
+                        loss = loss_fn(logits.softmax(dim=1) if softmax else logits, labels)
+                    for step in does:
+                        {"z": optimizer.zero_grad, "b": loss.backward, "s": optimizer.step}[step]()
+                    losses.append(loss.item())
+                    sizes.append(len(labels) if by_image else 1)
+                    right += (logits.argmax(dim=1) == labels).sum().item()
+                mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
+                results[f"{part}_loss"].append(mean)
+            results["test_acc"].append(right / len(test_loader.dataset))
+        return change_results(results)
+
+    return run
 
 
-def sigmoid(logits, class_names):
-    values, best = logits.sigmoid().max(dim=1)
-    return [(class_names[i], v) for i, v in zip(best.tolist(), values.tolist(), strict=True)]
+def stopped_early(model, train_loader, test_loader, loss_fn, optimizer, epochs):
+    return fitted()(model, train_loader, test_loader, loss_fn, optimizer, 1)
 
 
-def by_exp(logits, class_names):
-    values = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
-    return [(class_names[row.argmax()], row.max().item()) for row in values]
-
-
-def the_first_row_only(logits, class_names):
-    probabilities = logits.softmax(dim=1)[0]
-    return [(class_names[probabilities.argmax()], probabilities.max().item())]
-
-
-def tensors(logits, class_names):
-    probabilities, best = logits.softmax(dim=1).max(dim=1)
-    return [(class_names[i], p) for i, p in zip(best, probabilities, strict=True)]
-
-
-def no_batch(pixels, transform, device):
-    return transform(pixels.permute(2, 0, 1)).to(device)
-
-
-def reshaped(pixels, transform, device):
-    return transform(pixels.reshape(3, *pixels.shape[:2])).unsqueeze(0).to(device)
-
-
-def float_first(pixels, transform, device):
-    return transform(pixels.permute(2, 0, 1).float()).unsqueeze(0).to(device)
-
-
-def no_transform(pixels, transform, device):
-    return (pixels.permute(2, 0, 1).float() / 255).unsqueeze(0).to(device)
-
-
-def stays_where_it_is(pixels, transform, device):
-    return transform(pixels.permute(2, 0, 1)).unsqueeze(0)
-
-
-def turned(pixels, transform, device):
-    return transform(pixels.permute(2, 1, 0)).unsqueeze(0).to(device)
-
+# each with words of what the check has to say
+BUGS = [
+    (fitted("bs"), "gradients of an earlier batch"),
+    (fitted("bzs"), "found no gradients"),
+    (fitted("bsz", once_in_training_mode=True), "training images met no Dropout"),
+    (fitted("zs"), "found no gradients"),
+    (fitted("zb"), "no parameter moved"),
+    (fitted(""), "no gradient was computed"),
+    (fitted(softmax=True), "given probabilities"),
+    (fitted(by_image=False), "train_loss is"),
+    (fitted(modes=(True, True)), "test images met an active Dropout"),
+    (fitted(modes=(False, False)), "training images met no Dropout"),
+    (fitted(test_steps="zbs"), "learned from test images"),
+    (fitted("bs", "bs", modes=(True, True), softmax=True, by_image=False), "given probabilities"),
+    (fitted(test_gradients=True), "the test kept what gradients would need"),
+    (fitted(batches=2), "train_loss is"),
+    (fitted(change_results=lambda results: results["train_loss"]), "dictionary with the keys"),
+    (fitted(change_results=lambda results: results | {"test_acc": [100 * x for x in results["test_acc"]]}), "test_acc"),
+    (stopped_early, "train_loss is"),
+]
 
 WRONG = {
-    "freeze": [lambda model: model.eval(), set_on_children, weights_only, layers_only, torch.no_grad()(zeroed)],
-    "parameters_by_part": [
-        by_part(lambda ps: numbers(ps, True), lambda ps: sum(p.numel() for p in ps)),
-        by_part(lambda ps: numbers(ps, False), lambda ps: numbers(ps, True)),
-        by_part(lambda ps: sum(p.requires_grad for p in ps), lambda ps: sum(not p.requires_grad for p in ps)),
-        whole_model_for_each_part,
-        every_module_by_name,
-        without_empty_parts,
-        buffers_too,
+    "slide": [
+        slid(lambda kernel: kernel.flip(0, 1)),
+        slid(lambda kernel: kernel.T if kernel.shape[0] == kernel.shape[1] else kernel),
+        slid(rows=0),
+        slid(columns=0),
+        slid(combine=lambda values: values.mean()),
+        slid(combine=lambda values: values.sum().relu()),
+        three_by_three_always,
+        padded,
+        transposed,
     ],
+    "sizes": [
+        lambda: SIZES | {"filters": 32 * 9},
+        lambda: SIZES | {"filters": 33 * 27},
+        lambda: SIZES | {"side": 111},
+        lambda: SIZES | {"side": 112.0},
+        lambda: SIZES | {"features": 1280 * 49},
+        lambda: SIZES | {"head": 12800},
+        lambda: tuple(SIZES.values()),
+    ],
+    "freeze": [lambda model: model.eval(), set_on_children, weights_only, layers_only, torch.no_grad()(zeroed)],
     "new_head": [
         lambda in_features, num_classes: nn.Linear(in_features, num_classes),
         lambda in_features, num_classes: nn.Sequential(nn.Linear(in_features, num_classes), nn.Dropout(0.2)),
@@ -163,17 +172,14 @@ WRONG = {
         ),
         lambda in_features, num_classes: [nn.Dropout(0.2), nn.Linear(in_features, num_classes)],
     ],
-    "train_epoch": [
-        epoch("b", "s"),  # gradients add up
-        epoch("z", "b"),
-        epoch("z", "s"),
-        epoch("b", "z", "s"),
-        epoch("z", "b", "s", mode="eval"),
-        epoch("z", "b", "s", result=sum),
-        epoch("z", "b", "s", result=lambda losses: losses[-1]),
-        epoch("z", "b", "s", result=lambda losses: None),
-        a_tensor_of_losses,
+    "mean_loss": [mean_of_means, all_but_the_last, by_the_first_size, the_sum, lambda losses, sizes: losses[-1]],
+    "fit": [fit for fit, _ in BUGS],
+    "reading": [
+        lambda: {"A": ("underfitting", 2), "B": ("underfitting", 2), "C": ("good", 1)},
+        lambda: {"A": ("underfitting", 2), "B": ("overfitting", 1), "C": ("good", 1)},
+        lambda: {"A": ("underfitting", 2), "B": ("overfitting", 3), "C": ("overfitting", 3)},
+        lambda: {"A": ("good", 1), "B": ("overfitting", 3), "C": ("good", 1)},
+        lambda: {"A": "underfitting", "B": "overfitting", "C": "good"},
+        lambda: [("underfitting", 2), ("overfitting", 3), ("good", 1)],
     ],
-    "predict": [softmax_over_the_batch, the_logit, sigmoid, by_exp, the_first_row_only, tensors],
-    "mend": [no_batch, reshaped, float_first, no_transform, stays_where_it_is, turned],
 }

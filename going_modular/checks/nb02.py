@@ -1,10 +1,74 @@
-"""Checks of the exercises of notebook 02, transfer learning with EfficientNet."""
+"""Checks of the exercises of notebook 02: a filter, sizes, a frozen model, a head, a mean, a loop, curves.
+
+`yours_or_ours("slide", my_slide)` gives the functions that the notebook's later cells use.
+"""
+
+from collections.abc import Callable
 
 import torch
 from torch import nn
-from torchvision.models import EfficientNet_B0_Weights
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
-from going_modular.checks._check import Attempt, Check, Wrong
+from going_modular import engine
+from going_modular.checks._check import Attempt, Check, describe
+
+CHANNELS, FILTERS, KERNEL, SIDE, STRIDE, FEATURES, CLASSES = 3, 32, 3, 224, 2, 1280, 10  # of exercise 2
+FIT_KEYS = ("train_loss", "test_loss", "test_acc")
+
+
+def yours_or_ours(exercise: str, yours: Callable) -> Callable:
+    """Return a learner's answer if its check finds it right, else the course's, and print which.
+
+    Args:
+        exercise: `slide`, `freeze`, `new_head`, `mean_loss` or `fit`.
+        yours: the answer.
+    """
+    check, ours = _PARTS[exercise]
+    is_right = check.judge(yours) == "right"
+    print(f"{exercise}: {'yours' if is_right else 'that of the course'}")  # noqa: T201 - what it chose must be seen
+    return yours if is_right else ours
+
+
+@Check
+def slide(attempt: Attempt) -> None:
+    """Check a function that lays a filter over every window of a picture."""
+    generator = torch.Generator().manual_seed(0)
+    ones, pixels = torch.ones(3, 3), torch.rand(5, 4, generator=generator)
+    edge = torch.tensor([[-1.0, 0.0, 2.0], [-1.0, 0.0, 1.0], [-3.0, 0.0, 1.0]])
+    cases = [
+        (ones, ones, "a picture of 3 x 3 ones and a filter of ones", "nine products of 1 add up to 9, one number"),
+        (pixels, ones, "a picture of 5 x 4 and a filter of ones", "a map has H - h + 1 rows and W - w + 1 columns"),
+        (
+            pixels,
+            edge,
+            "a picture of 5 x 4 and a filter of 3 x 3",
+            "lay the filter on each window as it is, not turned",
+        ),
+        (pixels, edge[:2], "a picture of 5 x 4 and a filter of 2 x 3", "take the window's size from the filter"),
+    ]
+    for picture, kernel, shown, hint in cases:
+        attempt.expect(_slide(picture, kernel), picture.clone(), kernel.clone(), shown=shown, hint=hint)
+
+
+@Check
+def sizes(attempt: Attempt) -> None:
+    """Check a function that predicts four sizes of a network; it does not tell the right ones."""
+    found = attempt(shown="the network of section 4")
+    hints = {
+        "filters": (FILTERS * CHANNELS * KERNEL * KERNEL, "each of the 32 has a grid of 3 x 3 for each colour"),
+        "side": (SIDE // STRIDE, "a filter that starts at each second pixel starts at half of them"),
+        "features": (FEATURES, "pooling makes one number of each map"),
+        "head": (FEATURES * CLASSES + CLASSES, "a weight for each feature and class, and a bias for each class"),
+    }
+    attempt.require(
+        isinstance(found, dict) and set(found) == set(hints),
+        f"returned {describe(found)}",
+        hint=f"return a dictionary with the keys {', '.join(hints)}",
+    )
+    for key, (expected, hint) in hints.items():
+        is_right = isinstance(found[key], int) and found[key] == expected
+        attempt.require(is_right, f"{key} is not {describe(found[key])}", hint=hint)
 
 
 class _Nested(nn.Module):
@@ -40,26 +104,6 @@ def freeze(attempt: Attempt) -> None:
 
 
 @Check
-def parameters_by_part(attempt: Attempt) -> None:
-    """Check a function that counts each part's parameters, those that learn and those that are frozen."""
-    attempt.expect(
-        {"linear": (44, 0)},
-        nn.ModuleDict({"linear": nn.Linear(10, 4)}),
-        shown="a part `linear` that is nn.Linear(10, 4)",
-        hint="40 weights and 4 biases, 0 of them frozen: numel() counts a tensor's values",
-    )
-    convolution = nn.Conv2d(3, 2, kernel_size=3)
-    norm = nn.BatchNorm2d(2).requires_grad_(False)
-    parts = nn.ModuleDict({"features": nn.Sequential(convolution, norm), "avgpool": nn.AdaptiveAvgPool2d(1)})
-    attempt.expect(
-        {"features": (56, 4), "avgpool": (0, 0)},
-        parts,
-        shown="`features`, a Conv2d(3, 2, kernel_size=3) with a frozen BatchNorm2d(2), and `avgpool`",
-        hint="go through module.parameters(), not the layers; running statistics are buffers and do not count",
-    )
-
-
-@Check
 def new_head(attempt: Attempt) -> None:
     """Check a function that builds a head of Dropout and Linear."""
     for in_features, num_classes in ((1280, 3), (500, 10)):
@@ -67,21 +111,8 @@ def new_head(attempt: Attempt) -> None:
         attempt.require(isinstance(head, nn.Module), "returned no module", hint="nn.Sequential makes one of layers")
         linears = [module for module in head.modules() if isinstance(module, nn.Linear)]
         attempt.require(len(linears) == 1, f"found {len(linears)} Linear layers", hint="one Linear layer is the head")
-
         features = torch.randn(40, in_features, generator=torch.Generator().manual_seed(0))
-        head.eval()
-        with torch.no_grad():
-            logits, doubled, zero = head(features), head(2 * features), head(torch.zeros_like(features))
-        attempt.require(
-            logits.shape == (40, num_classes),
-            f"40 feature vectors became a tensor of shape {tuple(logits.shape)}",
-            hint="nn.Linear(in_features, num_classes)",
-        )
-        attempt.require(
-            torch.allclose(doubled - zero, 2 * (logits - zero), atol=1e-3),
-            "the logits do not grow with the features",
-            hint="no softmax or other function after the Linear layer: the loss wants plain logits",
-        )
+        _require_plain_logits(attempt, head, features, num_classes)
         attempt.compare(_zeroed(head.eval(), linears[0], features), 0.0, what="the share of zeros in eval mode is",
                         hint="nn.Dropout acts in training only", tolerance=0.01)  # fmt: skip
         attempt.compare(
@@ -99,89 +130,158 @@ def new_head(attempt: Attempt) -> None:
 
 
 @Check
-def train_epoch(attempt: Attempt) -> None:
-    """Check a function that trains for one epoch."""
-    generator = torch.Generator().manual_seed(0)
-    batches = [(torch.randn(4, 5, generator=generator), torch.tensor([0, 1, 2, 1])) for _ in range(3)]
-    shown = "a Linear and 3 batches of 4, with SGD"
-    loss_fn = nn.CrossEntropyLoss()
-
-    def start() -> tuple[nn.Module, torch.optim.Optimizer]:
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(5, 3)).eval()
-        return model, torch.optim.SGD(model.parameters(), lr=0.5)
-
-    expected, optimizer = start()
-    losses = []
-    for images, labels in batches:
-        loss = loss_fn(expected(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-
-    model, optimizer = start()
-    before = model[0].weight.detach().clone()
-    found = attempt(model, batches, loss_fn, optimizer, shown=shown)
-    attempt.require(
-        not torch.equal(model[0].weight, before),
-        "no parameter moved",
-        hint="loss.backward() computes gradients, optimizer.step() moves the parameters",
-    )
-    attempt.require(model.training, "the model is in eval mode", hint="model.train() switches Dropout on")
-    attempt.compare(
-        model[0].weight.detach(),
-        expected[0].weight.detach(),
-        what="the weights after the epoch are",
-        hint="one step a batch, and zero_grad() before each backward(): gradients add up",
-    )
-    attempt.compare(found, sum(losses) / 3, hint="the mean of the losses, each taken before its step, as a float")
-    attempt.require(isinstance(found, float), f"returned a {type(found).__name__}", hint="loss.item() makes a float")
-
-
-@Check
-def predict(attempt: Attempt) -> None:
-    """Check a function that turns logits into class names and probabilities."""
-    names = ["pizza", "steak", "sushi"]
+def mean_loss(attempt: Attempt) -> None:
+    """Check a function that makes one mean of the means of batches, which are not of one size."""
     cases = [
-        (torch.tensor([[2.0, 0.0, -1.0], [3.0, 0.0, 4.0]]), names, "softmax over the classes of each row, dim=1"),
-        (torch.tensor([[-3.0, -1.0, -2.0]]), names, "the probability is softmax's, not the logit"),
-        (torch.tensor([[0.0, 1000.0], [0.0, 0.0]]), ["no", "yes"], "logits can be large: use softmax, not exp"),
+        ([0.5], [7], "of a single batch it is that batch's loss"),
+        ([1.0, 2.0], [32, 32], "it is a mean: divide by something"),
+        ([1.0, 3.0], [32, 1], "33 images, and 32 of them have a mean of 1: each image counts the same"),
+        ([0.5, 0.25, 4.0], [8, 4, 2], "a batch's mean times its size is its sum"),
     ]
-    for logits, class_names, hint in cases:
-        probabilities = logits.softmax(dim=1)
-        expected = [(class_names[row.argmax()], row.max().item()) for row in probabilities]
-        found = attempt(logits, class_names, shown=f"logits {logits.tolist()}")
-        attempt.compare(found, expected, hint=hint)
-        attempt.require(
-            all(isinstance(probability, float) for _, probability in found),
-            "a probability is a tensor",
-            hint="tolist() or float() makes numbers",
-        )
+    for losses, counts, hint in cases:
+        total = sum(loss * size for loss, size in zip(losses, counts, strict=True))
+        attempt.expect(total / sum(counts), list(losses), list(counts), hint=hint)
+
+
+class _Watched(nn.Module):
+    """A model that remembers how it was called, and what the gradients were when it mattered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout, self.linear = nn.Dropout(0.5), nn.Linear(5, 3)
+        self.seen: set[str] = set()
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        """Map (B, 5) to logits (B, 3); what is 1 in the first column is a test image."""
+        part = "test" if bool((batch[:, 0] == 1).all()) else "train"
+        self.seen.add(f"{part} forward in {'train' if self.training else 'eval'} mode")
+        logits = self.linear(self.dropout(batch))
+        if logits.requires_grad:
+            self.seen.add(f"{part} with gradients")
+            logits.register_hook(lambda gradient: self._before_backward(part))
+        return logits
+
+    def _before_backward(self, part: str) -> None:
+        self.seen.add(f"{part} backward")
+        if self._has_gradient():
+            self.seen.add("old gradients at backward")
+
+    def _has_gradient(self) -> bool:
+        return self.linear.weight.grad is not None and bool((self.linear.weight.grad != 0).any())
+
+
+class _WatchedLoss(nn.CrossEntropyLoss):
+    """A loss that tells the model when it is given probabilities."""
+
+    def __init__(self, model: _Watched) -> None:
+        super().__init__()
+        self.watched = (model,)  # in a tuple: no part of this module
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Map logits (B, C) and labels (B,) to their cross-entropy."""
+        sums = logits.detach().sum(dim=1)
+        if bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
+            self.watched[0].seen.add("softmax before the loss")
+        return super().forward(logits, labels)
+
+
+class _WatchedSGD(torch.optim.SGD):
+    """An optimizer that tells the model when it steps without gradients."""
+
+    def __init__(self, model: _Watched) -> None:
+        super().__init__(model.parameters(), lr=0.5)
+        self.watched = model
+
+    def step(self, closure: Callable | None = None) -> None:
+        """Move the parameters against their gradients."""
+        self.watched.seen.add("step" if self.watched._has_gradient() else "step without gradients")
+        super().step(closure)
 
 
 @Check
-def mend(attempt: Attempt) -> None:
-    """Check a function that makes a model's input of an image's bytes."""
-    transform = EfficientNet_B0_Weights.DEFAULT.transforms()
-    rows, columns = torch.meshgrid(torch.arange(240), torch.arange(300), indexing="ij")
-    pixels = torch.stack([rows, columns * 5 // 6, 255 - rows], dim=2).to(torch.uint8)  # (H, W, 3), smooth
-
-    found = attempt(pixels.clone(), transform, "cpu", shown="bytes of shape (240, 300, 3)")
-    attempt.require(isinstance(found, torch.Tensor), "returned no tensor", hint="return the batch")
-    expected = transform(pixels.permute(2, 0, 1)).unsqueeze(0)
-    if found.shape == expected.shape[1:]:
-        raise Wrong(f"returned one image, {tuple(found.shape)}, for {attempt.shown}; unsqueeze(0) makes it a batch")
-    attempt.compare(
-        found,
-        expected,
-        # PIL's resizing and the tensors' differ by a level of 255
-        tolerance=0.05,
-        hint="permute(2, 0, 1) the bytes, and let the transform scale them",
-    )
-    on_device = attempt(pixels.clone(), transform, "meta", shown="the device 'meta'")
+def fit(attempt: Attempt) -> None:
+    """Check a training loop: watch what it does, and tell one bug at a time."""
+    shown = "2 epochs of 9 training and 5 test images in batches of 4"
+    found, model = _run_fit(lambda *arguments: attempt(*arguments, shown=shown))
+    seen = model.seen
+    expected, reference = _run_fit(_fit)
+    wrong = [
+        ("softmax before the loss" in seen, "the loss function was given probabilities",
+         "nn.CrossEntropyLoss wants logits: it has a softmax of its own"),
+        ("step without gradients" in seen, "optimizer.step() found no gradients",
+         "is there a backward before it, and does nothing wipe the gradients out in between?"),
+        ("train backward" not in seen, "no gradient was computed on a training batch", "loss.backward() computes them"),
+        ("step" not in seen, "no parameter moved", "optimizer.step() moves the parameters"),
+        ("test backward" in seen, "the model learned from test images", "a test asks, and changes nothing"),
+        ("old gradients at backward" in seen, "backward() came on top of the gradients of an earlier batch",
+         "gradients add up until they are set to zero"),
+        ("test forward in train mode" in seen, "test images met an active Dropout", "which mode is for predicting?"),
+        ("train forward in eval mode" in seen, "training images met no Dropout",
+         "which mode is for learning? A test in the epoch before may have changed it"),
+        ("test with gradients" in seen, "the test kept what gradients would need",
+         "torch.inference_mode() saves that time and memory"),
+    ]  # fmt: skip
+    for is_wrong, problem, hint in wrong:
+        attempt.require(not is_wrong, problem, hint=hint)
     attempt.require(
-        on_device.device.type == "meta", f"the batch is on {on_device.device}", hint="move it with .to(device)"
+        isinstance(found, dict) and set(found) == set(FIT_KEYS), f"returned {describe(found)}",
+        hint=f"return a dictionary with the keys {', '.join(FIT_KEYS)}",
+    )  # fmt: skip
+    for key, hint in zip(FIT_KEYS, ("each image counts the same, in a small batch, too", "as for the training images",
+                                    "the share of right answers of all test images"), strict=True):  # fmt: skip
+        attempt.compare(found[key], expected[key], what=f"{key} is", hint=hint)
+    attempt.compare(
+        model.linear.weight.detach(), reference.linear.weight.detach(), what="the weights in the end are",
+        hint="each training batch is used once in an epoch, for one step",
+    )  # fmt: skip
+
+
+@Check
+def reading(attempt: Attempt) -> None:
+    """Check a function that says what three curves show and what to do; it does not tell the right answers."""
+    found = attempt(shown="the three curves")
+    expected = {"A": ("underfitting", 2), "B": ("overfitting", 3), "C": ("good", 1)}
+    look = {
+        "A": "how far is its training loss from that of guessing?",
+        "B": "which way does each of its two lines go in the second half?",
+        "C": "where are its lines at the end, and are they flat yet?",
+    }
+    attempt.require(
+        isinstance(found, dict) and set(found) == set(expected), f"returned {describe(found)}",
+        hint="return a dictionary with the keys A, B and C",
+    )  # fmt: skip
+    for letter, answer in expected.items():
+        is_right = isinstance(found[letter], tuple | list) and tuple(found[letter]) == answer
+        attempt.require(is_right, f"{letter} is not {describe(found[letter])}", hint=look[letter])
+
+
+def _run_fit(function: Callable) -> tuple[object, _Watched]:
+    """Fit a small model with batches of unequal size, and return what came out, with the model."""
+    generator = torch.Generator().manual_seed(0)
+    loaders = []
+    for count, is_test in ((9, 0.0), (5, 1.0)):  # batches of 4, 4 and 1, and of 4 and 1
+        columns = torch.randn(count, 5, generator=generator)
+        columns[:, 0] = is_test
+        labels = torch.randint(3, (count,), generator=generator)
+        loaders.append(DataLoader(TensorDataset(columns, labels), batch_size=4))
+    torch.manual_seed(0)
+    model = _Watched()
+    return function(model, *loaders, _WatchedLoss(model), _WatchedSGD(model), 2), model
+
+
+def _require_plain_logits(attempt: Attempt, head: nn.Module, features: torch.Tensor, num_classes: int) -> None:
+    head.eval()
+    with torch.no_grad():
+        logits, doubled, zero = head(features), head(2 * features), head(torch.zeros_like(features))
+    attempt.require(
+        logits.shape == (len(features), num_classes),
+        f"{len(features)} feature vectors became a tensor of shape {tuple(logits.shape)}",
+        hint="nn.Linear(in_features, num_classes)",
+    )
+    attempt.require(
+        torch.allclose(doubled - zero, 2 * (logits - zero), atol=1e-3),
+        "the logits do not grow with the features",
+        hint="no softmax or other function after the Linear layer: the loss wants plain logits",
     )
 
 
@@ -194,3 +294,40 @@ def _zeroed(head: nn.Module, linear: nn.Linear, features: torch.Tensor) -> float
     finally:
         hook.remove()
     return (seen[0] == 0).double().mean().item()
+
+
+def _slide(picture: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    return F.conv2d(picture[None, None], kernel[None, None])[0, 0]
+
+
+def _freeze(model: nn.Module) -> None:
+    model.requires_grad_(False)
+
+
+def _new_head(in_features: int, num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Dropout(0.2), nn.Linear(in_features, num_classes))
+
+
+def _fit(
+    model: nn.Module,
+    train_loader: DataLoader,
+    test_loader: DataLoader,
+    loss_fn: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+) -> engine.History:
+    results = engine.train(model, train_loader, test_loader, optimizer, loss_fn, epochs, "cpu", progress=False)
+    return {key: results[key] for key in FIT_KEYS}
+
+
+def _mean_loss(losses: list[float], counts: list[int]) -> float:
+    return sum(loss * count for loss, count in zip(losses, counts, strict=True)) / sum(counts)
+
+
+_PARTS = {
+    "slide": (slide, _slide),
+    "freeze": (freeze, _freeze),
+    "new_head": (new_head, _new_head),
+    "mean_loss": (mean_loss, _mean_loss),
+    "fit": (fit, _fit),
+}

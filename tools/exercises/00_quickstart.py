@@ -3,86 +3,130 @@
 # %% [markdown]
 # # 00 Quickstart: exercises
 #
-# Replace each `raise NotImplementedError`, run the cell and the check below it. All four together take some
-# 20 minutes.
+# Replace each `raise NotImplementedError`, run the cell and then the check below it. A check says "right", or what is
+# wrong and a hint. All five together take some 30 minutes.
 
 # %%
 import math
 
-import torch
-from torch import nn
+from PIL import Image
 
 from going_modular import checks
 
 # %% [markdown]
-# ### Exercise 1: Count what learns (easy, 5 minutes)
+# ### Exercise 1: How many numbers learn? (predict, then write it; easy, 5 minutes)
 #
-# Return how many numbers in a model will be changed by training: the parameters whose `requires_grad` is true.
-# `model.parameters()` yields tensors; `tensor.numel()` is the number of values in one.
+# To make a logit the head multiplies every feature by a number, here called a *weight*. It adds the products up, and
+# then one more number, the *bias*. Each class has weights and a bias of its own.
+#
+# First predict, on paper: how many numbers does a head hold that reads 1,280 features and knows ten classes?
+#
+# <details><summary>Compare</summary>
+#
+# 12,810: for each class 1,280 weights and one bias, and that ten times.
+#
+# </details>
+#
+# Then write it for any head.
 
 
 # %%
-def count_trainable(model: nn.Module) -> int:
-    """Return the number of trainable parameters."""
+def head_size(num_features: int, num_classes: int) -> int:
+    """Return how many numbers, weights and biases, a head holds."""
     # solution
-    return sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
+    weights = num_features * num_classes
+    biases = num_classes
+    return weights + biases
     # end
 
 
 # %%
-checks.nb00.count_trainable(count_trainable)
+checks.nb00.head_size(head_size)
 
 # %% [markdown]
-# ### Exercise 2: The loss of a guess (easy, 5 minutes)
+# ### Exercise 2: From logits to probabilities (write it; medium, 10 minutes)
 #
-# A model that knows nothing gives each of `num_classes` classes the same probability. Cross-entropy, the loss that we
-# train with, is minus the natural logarithm of the true class's probability. What is it here?
+# Softmax works like this. For each logit take *e* (about 2.7) to the power of that logit: `math.exp` does it. The
+# results are all above 0. Then divide each of them by their sum, and they add up to 1.
+#
+# Write it in plain Python, for a list of any length. The check ends with a trap.
 
 
 # %%
-def guessing_loss(num_classes: int) -> float:
-    """Return the cross-entropy, in nats, of equal probabilities."""
+def my_softmax(logits: list[float]) -> list[float]:
+    """Return as many probabilities as there are logits, in the same order."""
     # solution
-    return math.log(num_classes)
+    largest = max(logits)  # what it is taken from stays the same, and no power is too large
+    powers = [math.exp(logit - largest) for logit in logits]
+    return [power / sum(powers) for power in powers]
     # end
 
 
 # %%
-checks.nb00.guessing_loss(guessing_loss)
+checks.nb00.softmax(my_softmax)
 
 # %% [markdown]
-# ### Exercise 3: Accuracy (easy, 5 minutes)
+# ### Exercise 3: Read this matrix (easy, 5 minutes)
 #
-# Return the share of rows in which the largest logit is that of the true label, between 0 and 1.
+# Another model was tested on 60 images, 20 of each class. A row is what an image shows, a column is what the model
+# answered:
+#
+# |           | said pizza | said steak | said sushi |
+# |-----------|-----------:|-----------:|-----------:|
+# | **pizza** |         18 |          2 |          0 |
+# | **steak** |          1 |         13 |          6 |
+# | **sushi** |          0 |          4 |         16 |
+#
+# Return three things: how many of the 60 images were named right; the class whose images were most often not
+# recognised; and of how many images the model said "steak".
 
 
 # %%
-def share_right(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the accuracy of logits (N, C) on labels (N,)."""
+def read_matrix() -> tuple[int, str, int]:
+    """Return how many were named right, the class that was recognised least, and how often it said "steak"."""
     # solution
-    return float((logits.argmax(dim=1) == labels).float().mean())
+    right = 18 + 13 + 16
+    least_recognised = "steak"
+    said_steak = 2 + 13 + 4
+    return right, least_recognised, said_steak
     # end
 
 
 # %%
-checks.nb00.share_right(share_right)
+checks.nb00.matrix(read_matrix)
 
 # %% [markdown]
-# ### Exercise 4: From logits to an answer (easy, 5 minutes)
+# ### Exercise 4: Change one thing, and see (easy, 10 minutes)
 #
-# A model returns one number per class, its *logits*. Softmax turns them into probabilities. Return the name of the most
-# probable class and its probability as a Python float. Here the logits are one row: their axis is 0.
+# Change a picture in one way, so that a person still sees what is on the plate. It may be turned, darker, without
+# colour, in part covered. Pillow is Python's library for images; [its
+# documentation](https://pillow.readthedocs.io/en/stable/reference/Image.html) lists what an image can do. Return the
+# changed copy.
+#
+# Then write down a guess: of how many of the 75 test images, changed like this, will the model still name the food?
 
 
 # %%
-def best_guess(logits: torch.Tensor, class_names: list[str]) -> tuple[str, float]:
-    """Return the most probable class of logits (C,) and its probability."""
+def my_change(image: Image.Image) -> Image.Image:
+    """Return a changed copy of an RGB image, in RGB, too."""
     # solution
-    probabilities = logits.softmax(dim=0)
-    best = int(probabilities.argmax())
-    return class_names[best], float(probabilities[best])
+    return image.convert("L").convert("RGB")  # without colour
     # end
 
 
 # %%
-checks.nb00.best_guess(best_guess)
+checks.nb00.change(my_change)
+
+# %% [markdown]
+# ### Exercise 5: Explain in a sentence (easy, 3 minutes)
+#
+# A friend shows the model a photo of her cat. It answers "pizza" and gives this a probability of 97%. "So it is almost
+# sure that my cat is a pizza", she says. Explain in one or two sentences what the 97% does mean.
+#
+# <details><summary>An answer</summary>
+#
+# The model shares out 100% among its three classes, whatever the image: of these three, pizza has by far the largest
+# logit. The 97% do not say how likely it is that this is a pizza at all. The model cannot answer "none of them": it
+# was never given that answer, and in training it never saw a cat.
+#
+# </details>
