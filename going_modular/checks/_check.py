@@ -93,6 +93,20 @@ class Check:
         return "right"
 
 
+def choose_part(parts: Mapping[str, tuple[Check, Callable]], exercise: str, yours: Callable) -> Callable:
+    """Return a learner's answer if its check finds it right, else the course's, and print which.
+
+    Args:
+        parts: what later cells are built of: by exercise its check and the course's answer.
+        exercise: a key of `parts`.
+        yours: the learner's answer.
+    """
+    check, ours = parts[exercise]
+    is_right = check.judge(yours) == "right"
+    print(f"{exercise}: {'yours' if is_right else 'that of the course'}")  # noqa: T201 - what it chose must be seen
+    return yours if is_right else ours
+
+
 def describe(value: Any) -> str:
     """Say in a few words what a value is."""
     if isinstance(value, torch.Tensor):

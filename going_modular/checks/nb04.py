@@ -3,8 +3,9 @@
 `yours_or_ours("attention", my_attention)` gives the parts that the later exercises and cells are built of.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
@@ -13,23 +14,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from going_modular import vit
-from going_modular.checks._check import Attempt, Check
+from going_modular.checks._check import Attempt, Check, choose_part
 
 # for predict_shuffle: what the letters of its text do to an image of 4 x 4 patches
 GRID, PATCH = 4, 4
-
-
-def yours_or_ours(exercise: str, yours: Callable) -> Callable:
-    """Return a learner's answer if its check finds it right, else the course's, and print which.
-
-    Args:
-        exercise: `patchify`, `embed`, `attention`, `block`, `vision_transformer` or `block_cost`.
-        yours: the answer.
-    """
-    check, ours = _PARTS[exercise]
-    is_right = check.judge(yours) == "right"
-    print(f"{exercise}: {'yours' if is_right else 'that of the course'}")  # noqa: T201 - what it chose must be seen
-    return yours if is_right else ours
 
 
 @Check
@@ -313,11 +301,14 @@ def _put_together(patches: torch.Tensor) -> torch.Tensor:
     return F.fold(patches.transpose(1, 2), GRID * PATCH, kernel_size=PATCH, stride=PATCH)
 
 
-_PARTS = {
-    "patchify": (patchify, _patchify),
-    "embed": (embed, _embed),
-    "attention": (attention, _attention),
-    "block": (block, _Block),
-    "vision_transformer": (vision_transformer, vit.VisionTransformer),
-    "block_cost": (block_cost, _measured_cost),
-}
+yours_or_ours = partial(
+    choose_part,
+    {
+        "patchify": (patchify, _patchify),
+        "embed": (embed, _embed),
+        "attention": (attention, _attention),
+        "block": (block, _Block),
+        "vision_transformer": (vision_transformer, vit.VisionTransformer),
+        "block_cost": (block_cost, _measured_cost),
+    },
+)
