@@ -1,6 +1,11 @@
 """Wrong answers to the exercises of notebook 06 that a learner might give."""
 
+from statistics import mean, pstdev, stdev
+
+import torch
 from torch import nn
+
+from going_modular import model_builder
 
 
 def stratified(test, *, by_class=True):
@@ -50,6 +55,51 @@ def eval_all(model):
     freeze(nn.BatchNorm1d | nn.BatchNorm2d)(model)
 
 
+def grouped(
+    *,
+    order=lambda groups: groups,
+    rate=lambda steps, lr, decay: lr * decay**steps,
+    learning=lambda parameter: parameter.requires_grad,
+    counts_frozen=True,
+    keeps_empty=False,
+):
+    def groups(blocks, lr, decay):
+        made, steps = [], 0
+        for block in reversed(blocks):
+            parameters = [parameter for parameter in block.parameters() if learning(parameter)]
+            if parameters or keeps_empty:
+                made.append({"params": parameters, "lr": rate(steps, lr, decay)})
+            steps += bool(parameters) or counts_frozen
+        return order(made)
+
+    return groups
+
+
+def tuned(*, early=False, still=True, affine=False, steps=1.0, whole_head=True, zero=True):
+    def tune(backbone, head, dataloader, lr):
+        model = nn.Sequential(backbone, head)
+        chosen = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        for module in backbone.modules():
+            module.requires_grad_(affine or not isinstance(module, nn.BatchNorm2d))
+        if not early:
+            chosen = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if not whole_head:
+            chosen = [parameter for parameter in chosen if parameter is not head.bias]
+        optimizer = torch.optim.SGD(chosen, lr=lr * steps)
+        for images, labels in dataloader:
+            model.train()
+            for module in backbone.modules():
+                if still and isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+            loss = nn.functional.cross_entropy(model(images), labels)
+            if zero:
+                optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return tune
+
+
 def stop(*, worse=lambda loss, best: loss >= best, reset=True, last_kept=False, extra=0):
     def early_stopping(losses, patience):
         best, waited = 0, 0
@@ -78,6 +128,46 @@ def right_stop(losses, patience):
     return stop()(losses, patience)
 
 
+def best_mean(scores, test):
+    best = max(range(len(scores)), key=lambda i: mean(scores[i]))
+    return best, test[best]
+
+
+def within(
+    scores,
+    test,
+    *,
+    error=lambda folds: stdev(folds) / len(folds) ** 0.5,
+    reported=lambda scores, test, i: test[i],
+    own_error=False,
+):
+    best, _ = best_mean(scores, test)
+    for i, folds in enumerate(scores):
+        if mean(folds) + error(folds if own_error else scores[best]) >= mean(scores[best]):
+            return i, reported(scores, test, i)
+    return None
+
+
+class Constant(nn.Module):
+    def forward(self, images):
+        return torch.tensor([[1.0, 0.0, 0.0]]).expand(len(images), -1)
+
+
+def head_on_small_images(images, labels):
+    torch.manual_seed(1)
+    model, _ = model_builder.create_model("efficientnet_lite0", 3)
+    with torch.no_grad():
+        features = model_builder.backbone(model)(images).flatten(1)
+    head = model_builder.head(model)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3)
+    for _ in range(100):
+        loss = nn.functional.cross_entropy(head(features), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model
+
+
 WRONG = {
     "is_stratified": [
         stratified(lambda count, wanted: abs(count - wanted) <= 1, by_class=False),
@@ -98,11 +188,26 @@ WRONG = {
         lambda model: model.requires_grad_(False),
         lambda model: None,
     ],
-    "learning_rates": [
-        lambda blocks, lr, decay: [lr * decay**block for block in range(blocks)],
-        lambda blocks, lr, decay: [lr * decay ** (blocks - block) for block in range(blocks)],
-        lambda blocks, lr, decay: [lr * decay] * blocks,
-        lambda blocks, lr, decay: [lr - decay * (blocks - 1 - block) * lr for block in range(blocks)],
+    "groups": [
+        grouped(order=lambda groups: groups[::-1]),
+        grouped(rate=lambda steps, lr, decay: lr * decay ** (steps + 1)),
+        grouped(rate=lambda steps, lr, decay: lr),
+        grouped(rate=lambda steps, lr, decay: lr / decay**steps),
+        grouped(learning=lambda parameter: True),
+        grouped(counts_frozen=False),
+        grouped(keeps_empty=True),
+        lambda blocks, lr, decay: [lr * decay**steps for steps in range(len(blocks))],
+        lambda blocks, lr, decay: None,
+    ],
+    "tune": [
+        tuned(early=True, still=False),
+        tuned(early=True),
+        tuned(still=False),
+        tuned(affine=True),
+        tuned(steps=0.5),
+        tuned(whole_head=False),
+        tuned(zero=False),
+        lambda backbone, head, dataloader, lr: None,
     ],
     "early_stopping": [
         stop(worse=lambda loss, best: loss > best),
@@ -114,11 +219,21 @@ WRONG = {
         lambda losses, patience: tuple(value - 1 for value in right_stop(losses, patience)),
         lambda losses, patience: right_stop(losses, patience)[::-1],
     ],
-    "report": [
-        lambda validation, test: (test.index(max(test)), max(test)),
-        lambda validation, test: (validation.index(max(validation)), max(validation)),
-        lambda validation, test: (validation.index(max(validation)), max(test)),
-        lambda validation, test: max(range(len(test)), key=lambda i: (validation[i], test[i])),
-        lambda validation, test: max((v, t, i) for i, (v, t) in enumerate(zip(validation, test, strict=True)))[:0:-1],
+    "choice": [
+        lambda scores, test: best_mean(scores, test),
+        lambda scores, test: (test.index(max(test)), max(test)),
+        lambda scores, test: within(scores, test, error=lambda folds: stdev(folds)),
+        lambda scores, test: within(scores, test, error=lambda folds: pstdev(folds) / len(folds) ** 0.5),
+        lambda scores, test: within(scores, test, error=lambda folds: stdev(folds) / len(folds)),
+        lambda scores, test: within(scores, test, reported=lambda scores, test, i: mean(scores[i])),
+        lambda scores, test: within(scores, test, own_error=True),
+        lambda scores, test: (0, test[0]),
+    ],
+    "network": [
+        lambda images, labels: nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 3)),
+        lambda images, labels: Constant(),
+        lambda images, labels: labels,
+        lambda images, labels: nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4)),
+        head_on_small_images,
     ],
 }
