@@ -1,6 +1,7 @@
 """Every figure of the course; each function returns a matplotlib Figure and leaves showing and saving to others.
 
-`drawing` returns one of the lessons' drawings, which tools/draw/ makes.
+`style` makes a notebook's figures look like the course's; `drawing` returns one of the lessons' drawings, which
+tools/draw/ makes.
 """
 
 from base64 import b64encode
@@ -21,12 +22,13 @@ from PIL import Image
 from going_modular.common import files
 from going_modular.common.errors import InputError
 from going_modular.common.fonts import display_width, drawable, fonts_for
+from going_modular.common.style import style as style
 
-CURVES_SIZE, RANGE_SIZE = (10, 4), (6, 4)  # inches
+CURVES_SIZE, RANGE_SIZE = (10, 4), (7.6, 4)  # inches
 DPI = 120  # dots an inch, of a file
 SQUARE = 256  # pixels a side of an image in a grid
 RIGHT, WRONG = "#1b7f4b", "#b3261e"  # told apart by the colour-blind, too: the title says which
-CELL, CELLS = 0.7, 16  # inches: a side of a confusion matrix's cell, and of all of them, at most
+CELL, CELLS, LEAST = 0.7, 16, 6  # inches: a side of a confusion matrix's cell, of all at most, of the figure at least
 COUNTED = 30  # classes; of more, the cells are too small for their counts
 NAMED = 80  # classes; of more, their names would overlap
 # beside the package, wherever the notebook runs
@@ -131,9 +133,9 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], class_names: Sequence[str]
     step = -(-len(class_names) // NAMED)
     shown = drawable(class_names[::step])
     labels = [shown[name] for name in class_names[::step]]
-    side = 1 + 0.09 * max(map(display_width, labels)) + min(CELL * len(counts), CELLS)
+    side = max(1 + 0.09 * max(map(display_width, labels)) + min(CELL * len(counts), CELLS), LEAST)
     with mpl.rc_context({"font.family": fonts_for(labels)}):
-        figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+        figure = Figure(figsize=(max(side + 0.6, LEAST + 1), side), layout="constrained")
         axes = figure.subplots()
         picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         if len(counts) <= COUNTED:
@@ -192,9 +194,9 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 def _draw_loss_curves(figure: Figure, results: dict[str, list[float]]) -> None:
     epochs = range(1, len(results["train_loss"]) + 1)
     for axes, quantity, label in zip(figure.subplots(1, 2), ("loss", "acc"), ("loss", "accuracy"), strict=True):
-        for part, style, shown in (("train", "o-", "train"), ("val", "^:", "validation"), ("test", "s--", "test")):
+        for part, line, shown in (("train", "o-", "train"), ("val", "^:", "validation"), ("test", "s--", "test")):
             if (name := f"{part}_{quantity}") in results:
-                axes.plot(epochs, results[name], style, markersize=4, label=shown)
+                axes.plot(epochs, results[name], line, markersize=4, label=shown)
         axes.set(title=label.capitalize(), xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)

@@ -12,7 +12,7 @@ from PIL import Image
 from going_modular.common.fonts import drawable, fonts_for
 from going_modular.evaluation.curves import PrecisionRecallCurve, RejectionCurve, Reliability, RocCurve
 
-SIZE = (6, 5)  # inches
+SIZE = (7.6, 6.6)  # inches
 COLUMNS = 4  # images a row
 MAX_LINES = 10  # curves in a figure; the legend of more would hide them
 LINE_STYLES = ("-", "--", ":", "-.")  # so that curves are told apart without colour
@@ -91,7 +91,7 @@ def reliability(bins: Reliability) -> Figure:
     Args:
         bins: as `curves.reliability` returns them; empty ones are left out.
     """
-    figure = Figure(figsize=(6, 6), layout="constrained")
+    figure = Figure(figsize=SIZE, layout="constrained")
     top, bottom = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     top.plot([0, 1], [0, 1], color="grey", linewidth=1, label="as sure as right")
     filled = bins.count > 0

@@ -36,7 +36,7 @@ def pay_once() -> Drawing:
         drawing.text(x, top + height + 28, f"{seconds} s" if seconds else "0", size=SMALL, colour=MUTED)
     _title(drawing, below - 24, "pay once", "the backbone once, then the head", ours)
     once = (ours - EPOCHS * ours_epoch) * scale
-    drawing.box(LEFT, below, once, height, "once", fill=FROZEN, radius=3)
+    drawing.box(LEFT, below, once, height, fill=FROZEN, radius=3)
     drawing.box(LEFT + ours * scale, below, (usual - ours) * scale, height, "saved", fill="none", radius=3, dash="6 6")
     drawing.path([(LEFT + once, below - 4), (LEFT + once, below + height + 4)], stroke=LEARNS, line=4)
     _lens(drawing, LEFT + once, below + height + 6, EPOCHS * ours_epoch, scale)

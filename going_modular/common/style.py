@@ -1,0 +1,67 @@
+"""How the figures of a notebook look: colours, sizes, and pictures that stay sharp on any screen."""
+
+from io import BytesIO
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from PIL import Image
+
+# Okabe and Ito (2008), "Color universal design", told apart by the colour-blind; yellow and black are left out, which
+# are hard to see on white and on a dark page
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SETTINGS = {
+    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "font.size": 10.5,
+    "grid.alpha": 0.3,
+    "legend.fontsize": 9.5,
+    "lines.linewidth": 1.8,
+}
+SHOWN_DPI, SHARPNESS = 72, 2  # dots an inch on a page, and how many of a picture stand for each along a side
+PALETTE = 128  # colours of a PNG: a chart has few
+JPEG_QUALITY = 80
+
+
+def style() -> None:
+    """Make the figures of this notebook, or of this process, look like the course's.
+
+    Colours can be told apart by the colour-blind. Notebooks show each figure with twice the dots of the page along a
+    side, as screens of today have them, and keep it as a PNG of few colours or as a JPEG, whichever is smaller.
+    """
+    mpl.rcParams.update(SETTINGS)
+    try:
+        from IPython import get_ipython
+    except ImportError:  # no notebook without it
+        return
+    if (shell := get_ipython()) is None:
+        return
+    from matplotlib import pyplot as plt
+
+    plt.switch_backend(mpl.get_backend())  # chosen only now, it would register its own way of showing figures later
+    formatter = shell.display_formatter
+    for shows in formatter.formatters.values():
+        shows.pop(Figure, None)
+    formatter.mimebundle_formatter.for_type(Figure, _show)
+
+
+def picture(figure: Figure) -> tuple[str, bytes, tuple[int, int]]:
+    """Return a figure as a picture: its media type, its bytes, and the width and height that it is shown with."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=SHOWN_DPI * SHARPNESS, bbox_inches="tight", facecolor="white")
+    drawn = Image.open(buffer).convert("RGB")
+    encoded = {}
+    for media_type, image, options in (
+        ("image/png", drawn.quantize(PALETTE, dither=Image.Dither.NONE), {"optimize": True}),
+        ("image/jpeg", drawn, {"quality": JPEG_QUALITY}),
+    ):
+        image.save(buffer := BytesIO(), media_type.removeprefix("image/"), **options)
+        encoded[media_type] = buffer.getvalue()
+    smaller = min(encoded, key=lambda media_type: len(encoded[media_type]))
+    return smaller, encoded[smaller], (drawn.width // SHARPNESS, drawn.height // SHARPNESS)
+
+
+def _show(figure: Figure, **_: object) -> tuple[dict[str, bytes], dict[str, dict[str, int]]]:
+    media_type, data, (width, height) = picture(figure)
+    return {media_type: data}, {media_type: {"width": width, "height": height}}
