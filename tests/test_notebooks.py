@@ -1,5 +1,7 @@
 """Every notebook, sheet and solution runs from a clean kernel, offline, and is kept as it should be."""
 
+import base64
+import io
 import re
 import runpy
 import shutil
@@ -10,6 +12,9 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from PIL import Image
+
+from going_modular.common.style import SHARPNESS
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = SimpleNamespace(**runpy.run_path(str(ROOT / "tools" / "build_notebooks.py")))
@@ -20,6 +25,7 @@ SOLUTIONS = sorted(BUILD.NOTEBOOKS.glob("solutions/*.ipynb"))
 MAX_BYTES = 1_000_000
 MAX_LINES, MEDIAN_LINES = 20, 6  # of a code cell
 MAX_OPENING_WORDS = 120
+MIN_WIDTH = 500  # pixels of the page, of a figure
 # 0.933 or 77.7%; what stands before "million" is knowledge of the world
 CITED = re.compile(r"(?<![\w.])\d[\d,]*\.\d{2,}(?!\d| (?:million|billion))|(?<![\w.])\d[\d,]*\.\d(?=%)")
 ARXIV = re.compile(r"arXiv:[\d.]+|arxiv\.org/abs/[\d.]+")
@@ -158,3 +164,38 @@ def test_a_notebook_opens_and_closes_as_the_others(path):
     assert closing == ["Summary", "Questions", "Go further"]
     summary = "\n".join(prose).partition("## Summary\n")[2].partition("## Questions")[0]
     assert 1 <= len(re.findall(r"^- ", summary, re.MULTILINE)) <= 5
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_every_question_has_its_answer_folded(path):
+    prose = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    questions = prose.partition("## Questions\n")[2].partition("## Go further")[0]
+    asked = re.split(r"^(?:\*\*)?\d+\.", questions, flags=re.MULTILINE)[1:]
+    assert len(asked) >= 3
+    assert not [question for question in asked if not re.search(r"<details>.*\w.*</details>", question, re.DOTALL)]
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SHEETS, *SOLUTIONS], ids=name)
+def test_pictures_have_an_alternative_text(path):
+    cells = read(path).cells
+    html = [
+        output.data["text/html"]
+        for cell in cells
+        for output in cell.get("outputs", ())
+        if "text/html" in output.get("data", {})
+    ]
+    written = "\n".join([*html, *(cell.source for cell in cells if cell.cell_type == "markdown")])
+    tags = re.findall(r"<img[^>]*>", written)
+    assert not [tag for tag in tags if not re.search(r'alt="[^"]{10,}"', tag)]
+    assert not re.findall(r"!\[.{0,9}\]\(", written)
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=name)
+def test_figures_are_sharp_and_no_stamps(path):
+    for cell in code_cells(read(path)):
+        for output in cell.outputs:
+            for kind in {"image/png", "image/jpeg", "image/svg+xml"} & set(output.get("data", ())):
+                picture = Image.open(io.BytesIO(base64.b64decode(output.data[kind])))
+                shown = output.metadata[kind]
+                assert shown["width"] >= MIN_WIDTH, cell.source
+                assert picture.width // SHARPNESS == shown["width"], cell.source

@@ -2,11 +2,12 @@
 
 import copy
 import functools
+import hashlib
 import math
 import random
 
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch.utils.data import Subset
 
 
@@ -98,6 +99,76 @@ def change_the_data_set(dataset, train, validation, augmented, plain):
     return Subset(dataset, train), Subset(second, validation)
 
 
+def predicted(**wrong):
+    right = {"shape": (32, 3, 224, 224), "batches": 8, "last": 1, "black": -2.5, "white": 2.5}
+    return lambda: right | wrong
+
+
+def read(**wrong):
+    right = {"A": "not divided by 255", "B": "right", "C": "not normalised", "D": "normalised twice"}
+    return lambda: right | wrong
+
+
+def pixels_of(image):
+    return image.size, image.convert("RGB").tobytes()
+
+
+def name_aside(path, key):
+    return key
+
+
+def audited(readable=Image.Image.load, key=pixels_of, by=name_aside, default=1, right=1, pattern="*/*"):
+    """Return an audit with one thing changed: how it reads, compares, looks at EXIF data, or goes through folders."""
+
+    def audit(root):
+        found, in_train = {"unreadable": [], "turned": [], "in_both": []}, set()
+        for part in ("train", "test"):
+            for path in (root / part).glob(pattern):
+                name = path.relative_to(root).as_posix()
+                if path.is_dir():
+                    continue
+                try:
+                    image = Image.open(path)
+                    readable(image)
+                    what = by(path, key(image))
+                except OSError:
+                    found["unreadable"].append(name)
+                    continue
+                if image.getexif().get(ExifTags.Base.Orientation, default) != right:
+                    found["turned"].append(name)
+                if part == "train":
+                    in_train.add(what)
+                elif what in in_train:
+                    found["in_both"].append(name)
+        return {kind: sorted(names) for kind, names in found.items()}
+
+    return audit
+
+
+def absolute_names(root):
+    return {kind: [str(root / name) for name in names] for kind, names in audited()(root).items()}
+
+
+def only_counts(root):
+    return {kind: len(names) for kind, names in audited()(root).items()}
+
+
+def unsorted(root):
+    return {kind: names[::-1] for kind, names in audited()(root).items()}
+
+
+def opened_only(root):
+    """Take a file for readable that Pillow can open, and compare what can be compared."""
+
+    def pixels_if_any(image):
+        try:
+            return pixels_of(image)
+        except OSError:
+            return image.size
+
+    return audited(readable=lambda image: None, key=pixels_if_any)(root)
+
+
 WRONG = {
     "count_images": [
         lambda folder: {path.name: len(list(path.iterdir())) for path in folder.iterdir()},  # every file
@@ -120,6 +191,25 @@ WRONG = {
         lambda values, mean, std: values * torch.tensor(std) + torch.tensor(mean),  # along the width
         lambda values, mean, std: values * std[0] + mean[0],
     ],
+    "prediction": [
+        predicted(shape=(3, 224, 224)),
+        predicted(shape=(225, 3, 224, 224)),
+        predicted(batches=7),
+        predicted(last=32),
+        predicted(black=0.0),
+        predicted(white=1.0),
+        predicted(last=True),
+        lambda: (32, 3, 224, 224),
+    ],
+    "reading": [
+        read(A="right", B="not divided by 255"),
+        read(B="not normalised", C="right"),
+        read(B="normalised twice", D="right"),
+        read(C="normalised twice", D="not normalised"),
+        read(A="wrong"),
+        read(E="right"),
+        lambda: ["not divided by 255", "right", "not normalised", "normalised twice"],
+    ],
     "put_on_white": [reveal_what_transparency_hid, put_on_black, keep_the_alpha_channel, all_or_nothing],
     "split_in_proportion": [
         ignore_the_classes,
@@ -132,4 +222,20 @@ WRONG = {
         lambda labels, share, seed: by_class(round, labels, share, seed)[::-1],
     ],
     "split_with_transforms": [share_the_data_set, share_a_copy, set_it_on_the_subset, change_the_data_set],
+    "audit": [
+        lambda root: {},
+        only_counts,
+        absolute_names,
+        unsorted,
+        opened_only,
+        audited(by=lambda path, key: path.name),  # compares names
+        audited(by=lambda path, key: hashlib.sha256(path.read_bytes()).digest()),  # a copy in another format is missed
+        audited(key=lambda image: image.convert("RGB").tobytes()),  # another shape is taken for the same
+        audited(key=lambda image: image.size),
+        audited(key=lambda image: (image.size, image.mode, image.tobytes())),  # an alpha channel makes it another one
+        audited(key=lambda image: (image.size, image.convert("RGB").tobytes()[:32])),
+        audited(default=0),  # a file that says nothing is taken for turned
+        audited(right=6),
+        audited(pattern="**/*"),  # what lies beside the class folders counts
+    ],
 }

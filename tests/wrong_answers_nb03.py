@@ -1,45 +1,47 @@
 """Wrong answers to the exercises of notebook 03 that a learner might give."""
 
+import functools
+import random
+
 import torch
+from torch import nn
 
-from going_modular import metrics
 
-
-def in_inference_mode(backbone, dataloader):
+def in_inference_mode(backbone, dataloader, device):
     backbone.eval()
     with torch.inference_mode():
         batches = [(backbone(images), labels) for images, labels in dataloader]
         return torch.cat([f for f, _ in batches]), torch.cat([label for _, label in batches])
 
 
-def with_a_graph(backbone, dataloader):
+def with_a_graph(backbone, dataloader, device):
     backbone.eval()
     batches = [(backbone(images), labels) for images, labels in dataloader]
     return torch.cat([f for f, _ in batches]), torch.cat([label for _, label in batches])
 
 
 @torch.no_grad()
-def in_the_mode_it_came_in(backbone, dataloader):
+def in_the_mode_it_came_in(backbone, dataloader, device):
     batches = [(backbone(images), labels) for images, labels in dataloader]
     return torch.cat([f for f, _ in batches]), torch.cat([label for _, label in batches])
 
 
 @torch.no_grad()
-def full_batches_only(backbone, dataloader):
+def full_batches_only(backbone, dataloader, device):
     backbone.eval()
     batches = [(backbone(images), labels) for images, labels in dataloader if len(labels) == 3]
     return torch.cat([f for f, _ in batches]), torch.cat([label for _, label in batches])
 
 
 @torch.no_grad()
-def lists_of_batches(backbone, dataloader):
+def lists_of_batches(backbone, dataloader, device):
     backbone.eval()
     batches = [(backbone(images), labels) for images, labels in dataloader]
     return [f for f, _ in batches], [label for _, label in batches]
 
 
 @torch.no_grad()
-def the_last_batch(backbone, dataloader):
+def the_last_batch(backbone, dataloader, device):
     backbone.eval()
     images, labels = list(dataloader)[-1]
     return backbone(images), labels
@@ -82,100 +84,107 @@ def not_what_it_contains(model):
             child.training = False
 
 
-def batch_means(batches):
-    return sum((logits.argmax(1) == labels).float().mean().item() for logits, labels in batches) / len(batches)
+def by_group(members, k, seed, *, shuffled=True, at_random=None, cut=lambda names, part, k: names[part::k]):
+    """Return folds by group with one thing changed."""
+    names = sorted(set(members))
+    if shuffled:
+        (at_random or random.Random(seed)).shuffle(names)
+    folds = []
+    for part in range(k):
+        held = set(cut(names, part, k))
+        train = [i for i, group in enumerate(members) if group not in held]
+        folds.append((train, [i for i, group in enumerate(members) if group in held]))
+    return folds
 
 
-def over_the_first_batchs_size(batches):
-    correct = sum((logits.argmax(1) == labels).sum().item() for logits, labels in batches)
-    return correct / (len(batches) * len(batches[0][1]))
+def by_image(members, k, seed):
+    order = list(range(len(members)))
+    random.Random(seed).shuffle(order)
+    return [([i for i in order if i not in order[part::k]], order[part::k]) for part in range(k)]
 
 
-def the_count(batches):
-    return sum((logits.argmax(1) == labels).sum().item() for logits, labels in batches)
+def trained_on_everything(members, k, seed):
+    return [(list(range(len(members))), validation) for _, validation in by_group(members, k, seed)]
 
 
-def the_last_accuracy(batches):
-    for logits, labels in batches:
-        accuracy = (logits.argmax(1) == labels).float().mean().item()
-    return accuracy
+def drawn_anew(members, k, seed):
+    return [by_group(members, k, f"{seed} {part}")[0] for part in range(k)]
 
 
-def the_smallest_logit(batches):
-    correct = sum((logits.argmin(1) == labels).sum().item() for logits, labels in batches)
-    return correct / sum(len(labels) for _, labels in batches)
+def validation_first(members, k, seed):
+    return [(validation, train) for train, validation in by_group(members, k, seed)]
 
 
-def cut(order, k):
-    return [([i for i in order if i not in order[start::k]], order[start::k]) for start in range(k)]
+def names_in_place_of_positions(members, k, seed):
+    return [tuple([members[i] for i in part] for part in fold) for fold in by_group(members, k, seed)]
 
 
-def unshuffled(n, k, seed):
-    return cut(list(range(n)), k)
+def blocks(names, part, k):
+    size = len(names) // k
+    return names[part * size : (part + 1) * size if part < k - 1 else len(names)]
 
 
-def blocks(n, k, seed):
-    size = -(-n // k)
-    parts = [list(range(start, min(start + size, n))) for start in range(0, n, size)]
-    return [([i for i in range(n) if i not in part], part) for part in parts]
+def without_the_rest(names, part, k):
+    size = len(names) // k
+    return names[part * size : (part + 1) * size]
 
 
-def trained_on_everything(n, k, seed):
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
-    return [(order, order[start::k]) for start in range(k)]
+def labels_by(predict):
+    """Return an answer of exercise 6 of a function that returns logits."""
+
+    def few(features, labels, new_features):
+        return predict(features, labels, new_features).argmax(dim=1)
+
+    return few
 
 
-def drawn_anew(n, k, seed):
-    generator = torch.Generator().manual_seed(seed)
-    orders = [torch.randperm(n, generator=generator).tolist() for _ in range(k)]
-    return [(order[n // k :], order[: n // k]) for order in orders]
+def head_of(epochs, lr=1e-3):
+    def logits(features, labels, new_features):
+        torch.manual_seed(1)
+        head = nn.Linear(features.shape[1], 3)
+        optimizer = torch.optim.Adam(head.parameters(), lr=lr)
+        for _ in range(epochs):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(head(features), labels).backward()
+            optimizer.step()
+        return head(new_features)
+
+    return logits
 
 
-def without_the_rest(n, k, seed):
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
-    size = n // k
-    parts = [order[fold * size : (fold + 1) * size] for fold in range(k)]
-    return [([i for i in order if i not in part], part) for part in parts]
+def nearest_mean(features, labels, new_features):
+    means = torch.stack([features[labels == label].mean(dim=0) for label in range(3)])
+    return torch.cdist(new_features, means).argmin(dim=1)
 
 
-def one_seed_for_all(n, k, seed):
-    return cut(torch.randperm(n, generator=torch.Generator().manual_seed(0)).tolist(), k)
+def tried(compatible, count=10_000):
+    def interval(right, total, z=1.96):
+        found = [a / count for a in range(count + 1) if compatible(right / total, a / count, total, z)]
+        return found[0], found[-1]
+
+    return interval
 
 
-def validation_first(n, k, seed):
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
-    return [(validation, train) for train, validation in cut(order, k)]
+def textbook(right, total, z=1.96):
+    share = right / total
+    half = z * (share * (1 - share) / total) ** 0.5
+    return share - half, share + half
 
 
-def without_a_seed(n, k, seed):
-    return cut(torch.randperm(n).tolist(), k)
+def spread_of_the_score(share, a, total, z):
+    return abs(share - a) <= z * (share * (1 - share) / total) ** 0.5
 
 
-def textbook(successes, trials, z=1.96):
-    p = successes / trials
-    half = z * (p * (1 - p) / trials) ** 0.5
-    return p - half, p + half
+def without_the_number(share, a, total, z):
+    return abs(share - a) <= z * (a * (1 - a) / 75) ** 0.5
 
 
-def high_first(successes, trials, z=1.96):
-    return tuple(reversed(metrics.wilson_interval(successes, trials)))
+def always_95_percent(share, a, total, z):
+    return abs(share - a) <= 1.96 * (a * (1 - a) / total) ** 0.5
 
 
-def undivided(successes, trials, z=1.96):
-    p = successes / trials
-    half = z * (p * (1 - p) / trials + z**2 / (4 * trials**2)) ** 0.5
-    return p + z**2 / (2 * trials) - half, p + z**2 / (2 * trials) + half
-
-
-def without_the_second_term(successes, trials, z=1.96):
-    p = successes / trials
-    half = z * (p * (1 - p) / trials) ** 0.5
-    scale = 1 + z**2 / trials
-    return (p + z**2 / (2 * trials) - half) / scale, (p + z**2 / (2 * trials) + half) / scale
-
-
-def always_95_percent(successes, trials, z=1.96):
-    return metrics.wilson_interval(successes, trials)
+def wilson(share, a, total, z):
+    return abs(share - a) <= z * (a * (1 - a) / total) ** 0.5
 
 
 WRONG = {
@@ -195,16 +204,57 @@ WRONG = {
         eval_only,
         not_what_it_contains,
     ],
-    "accuracy": [batch_means, over_the_first_batchs_size, the_count, the_last_accuracy, the_smallest_logit],
+    "harmless": [
+        lambda n, sizes: [size for size in sizes if n % size == 0],
+        lambda n, sizes: [size for size in sizes if size >= n],
+        lambda n, sizes: [size for size in sizes if size == 1],
+        lambda n, sizes: [size for size in sizes if n % size],
+        lambda n, sizes: [size for size in sizes if size <= n],
+        lambda n, sizes: sorted(size for size in sizes if n % size == 0 or size >= n),
+        lambda n, sizes: {size for size in sizes if n % size == 0 or size >= n},
+    ],
     "folds": [
-        unshuffled,
-        blocks,
+        functools.partial(by_group, shuffled=False),
+        functools.partial(by_group, shuffled=False, cut=blocks),
+        functools.partial(by_group, cut=blocks),
+        functools.partial(by_group, cut=without_the_rest),
+        lambda members, k, seed: by_group(members, k, 0),  # one seed for all
+        lambda members, k, seed: by_group(members, k, seed, at_random=random.SystemRandom()),
+        lambda members, k, seed: by_group(members, k + 1, seed),
+        by_image,
         trained_on_everything,
         drawn_anew,
-        without_the_rest,
-        one_seed_for_all,
-        without_a_seed,
         validation_first,
+        names_in_place_of_positions,
     ],
-    "wilson": [high_first, textbook, undivided, without_the_second_term, always_95_percent],
+    "few": [
+        labels_by(head_of(1)),
+        labels_by(head_of(5)),
+        nearest_mean,
+        labels_by(lambda features, labels, new_features: torch.randn(len(new_features), 3)),
+        lambda features, labels, new_features: torch.zeros(len(new_features), dtype=torch.int64),
+        lambda features, labels, new_features: head_of(100)(features, labels, new_features),
+        lambda features, labels, new_features: labels,
+        lambda features, labels, new_features: head_of(100)(features, labels, new_features).argmax(dim=1).tolist(),
+    ],
+    "interval": [
+        textbook,
+        tried(spread_of_the_score),
+        tried(without_the_number),
+        tried(always_95_percent),
+        lambda right, total, z=1.96: tried(wilson)(right, total, z)[::-1],
+        tried(wilson, count=100),
+        lambda right, total, z=1.96: right / total,
+    ],
+    "table": [
+        lambda: (158 / 200, 181 / 200, 32, True),
+        lambda: (181 / 200, 167 / 200, 32, True),
+        lambda: (167 / 200, 158 / 200, 32, True),
+        lambda: (167 / 200, 181 / 200, 200, True),
+        lambda: (167 / 200, 181 / 200, 14, True),
+        lambda: (167 / 200, 181 / 200, 32, False),
+        lambda: (167 / 200, 181 / 200, 32, 0.02),
+        lambda: (167, 181, 32, True),
+        lambda: True,
+    ],
 }

@@ -103,40 +103,40 @@ def class_token_last(positions, new_grid):
 
 
 def choose(score, *, pick=max):
-    def choice(candidates, labels, folds, strengths, make_probe):
+    def choice(candidates, labels, folds, settings, make_probe):
         scores = {
-            (name, strength): score(values, labels, folds, strength, make_probe)
+            (name, setting): score(values, labels, folds, setting, make_probe)
             for name, values in candidates.items()
-            for strength in strengths
+            for setting in settings
         }
         return pick(scores, key=scores.get)
 
     return choice
 
 
-def fitted_and_judged(values, labels, train, judge, strength, make_probe):
-    probe = make_probe(strength).fit(values[train], labels[train])
+def fitted_and_judged(values, labels, train, judge, setting, make_probe):
+    probe = make_probe(setting).fit(values[train], labels[train])
     return (probe.predict(values[judge]) == labels[judge]).sum()
 
 
-def on_what_it_was_fitted(values, labels, folds, strength, make_probe):
-    return sum(fitted_and_judged(values, labels, a, a, strength, make_probe) for a, _ in folds)
+def on_what_it_was_fitted(values, labels, folds, setting, make_probe):
+    return sum(fitted_and_judged(values, labels, a, a, setting, make_probe) for a, _ in folds)
 
 
-def held_out(values, labels, folds, strength, make_probe):
-    return sum(fitted_and_judged(values, labels, a, b, strength, make_probe) for a, b in folds)
+def held_out(values, labels, folds, setting, make_probe):
+    return sum(fitted_and_judged(values, labels, a, b, setting, make_probe) for a, b in folds)
 
 
-def on_everything(values, labels, folds, strength, make_probe):
-    return (make_probe(strength).fit(values, labels).predict(values) == labels).mean()
+def on_everything(values, labels, folds, setting, make_probe):
+    return (make_probe(setting).fit(values, labels).predict(values) == labels).mean()
 
 
-def the_first_fold(values, labels, folds, strength, make_probe):
-    return held_out(values, labels, folds[:1], strength, make_probe)
+def the_first_fold(values, labels, folds, setting, make_probe):
+    return held_out(values, labels, folds[:1], setting, make_probe)
 
 
-def name_alone(candidates, labels, folds, strengths, make_probe):
-    return choose(held_out)(candidates, labels, folds, strengths, make_probe)[0]
+def name_alone(candidates, labels, folds, settings, make_probe):
+    return choose(held_out)(candidates, labels, folds, settings, make_probe)[0]
 
 
 WRONG = {
@@ -191,7 +191,7 @@ WRONG = {
         choose(the_first_fold),
         choose(held_out, pick=min),
         name_alone,
-        lambda candidates, labels, folds, strengths, make_probe: (next(iter(candidates)), strengths[0]),
-        lambda candidates, labels, folds, strengths, make_probe: ("a signal", strengths[0]),
+        lambda candidates, labels, folds, settings, make_probe: (next(iter(candidates)), settings[0]),
+        lambda candidates, labels, folds, settings, make_probe: ("a signal", settings[0]),
     ],
 }

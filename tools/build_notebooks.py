@@ -140,7 +140,8 @@ def tidy(target: NotebookNode) -> NotebookNode:
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         for output in cell.get("outputs", []):
             if "metadata" in output:
-                output.metadata = nbformat.from_dict({})
+                shown = {kind: size for kind, size in output.metadata.items() if kind.startswith("image/")}
+                output.metadata = nbformat.from_dict(shown)  # the width and height of a figure on the page
     return target
 
 

@@ -9,6 +9,7 @@
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from numbers import Number
 from typing import Any
@@ -142,7 +143,9 @@ def difference(found: Any, expected: Any, tolerance: float) -> str | None:
         same = type(found) is type(expected) and found == expected
     else:
         same = isinstance(found, Number) and not isinstance(found, bool)
-        same = same and abs(found - expected) <= tolerance * max(1, abs(expected))
+        limit = tolerance * max(1, abs(expected))
+        # infinity is near nothing but itself
+        same = same and (found == expected or abs(found - expected) <= limit < math.inf)
     return None if same else plain
 
 

@@ -134,11 +134,11 @@ def interpolate(attempt: Attempt) -> None:
 
 @Check
 def choice(attempt: Attempt) -> None:
-    """Check a function that chooses features and a probe's strength by cross-validation.
+    """Check a function that chooses features and a probe's setting by cross-validation.
 
     One candidate is wide noise, which a probe learns by heart: on the images that it was fitted on it is never wrong.
     """
-    strengths = [0.001, 0.1, 10.0]
+    settings = [("as they are", strength) for strength in (0.001, 0.1, 10.0)]
     for seed in (0, 5, 7):
         rng = np.random.default_rng(seed)
         labels = rng.permutation(np.arange(24) % 3)
@@ -149,16 +149,16 @@ def choice(attempt: Attempt) -> None:
             "narrow noise": rng.normal(size=(24, 2)),
         }
         folds = list(StratifiedKFold(4, shuffle=True, random_state=seed).split(labels, labels))
-        right = _all_right(candidates, labels, folds, strengths, _probe)
+        right = _all_right(candidates, labels, folds, settings, _probe)
         copies = {name: values.copy() for name, values in candidates.items()}
         found = attempt(
-            copies, labels.copy(), folds, list(strengths), _probe, shown=f"24 images, drawn with seed {seed}"
+            copies, labels.copy(), folds, list(settings), _probe, shown=f"24 images, drawn with seed {seed}"
         )
         pair = tuple(found) if isinstance(found, tuple | list) else found
         attempt.require(
             isinstance(pair, tuple) and pair in right,
-            f"returned {describe(found)} instead of a name and a strength",
-            hint="return a pair such as ('a signal', 0.1), of what was given",
+            f"returned {describe(found)} instead of a name and a setting",
+            hint="return a pair (name, setting), such as ('a signal', settings[0]), of what was given",
         )
         attempt.require(
             right[pair] == max(right.values()),
@@ -199,20 +199,20 @@ def _interpolate(positions: torch.Tensor, new_grid: int) -> torch.Tensor:
 
 
 def _choice(
-    candidates: dict[str, np.ndarray], labels: np.ndarray, folds: list, strengths: list[float], make_probe: Callable
-) -> tuple[str, float]:
-    right = _all_right(candidates, labels, folds, strengths, make_probe)
+    candidates: dict[str, np.ndarray], labels: np.ndarray, folds: list, settings: list[tuple], make_probe: Callable
+) -> tuple[str, tuple]:
+    right = _all_right(candidates, labels, folds, settings, make_probe)
     return max(right, key=right.get)
 
 
 def _all_right(
-    candidates: dict[str, np.ndarray], labels: np.ndarray, folds: list, strengths: list[float], make_probe: Callable
-) -> dict[tuple[str, float], int]:
-    """Return for each name and strength how many images are predicted rightly while they are held out."""
+    candidates: dict[str, np.ndarray], labels: np.ndarray, folds: list, settings: list[tuple], make_probe: Callable
+) -> dict[tuple[str, tuple], int]:
+    """Return for each name and setting how many images are predicted rightly while they are held out."""
     return {
-        (name, strength): int(_ask_blocks(values[None], labels, folds, partial(make_probe, strength)).sum())
+        (name, setting): int(_ask_blocks(values[None], labels, folds, partial(make_probe, setting)).sum())
         for name, values in candidates.items()
-        for strength in strengths
+        for setting in settings
     }
 
 
@@ -221,8 +221,8 @@ def _one_neighbour() -> KNeighborsClassifier:
     return KNeighborsClassifier(1)
 
 
-def _probe(strength: float) -> LogisticRegression:
-    return LogisticRegression(C=strength, max_iter=1000)
+def _probe(setting: tuple[str, float]) -> LogisticRegression:
+    return LogisticRegression(C=setting[1], max_iter=1000)
 
 
 yours_or_ours = partial(

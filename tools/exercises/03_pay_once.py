@@ -3,11 +3,15 @@
 # %% [markdown]
 # # 03 Pay once: exercises
 #
-# Replace each `raise NotImplementedError`, run the cell and the check below it. All five together take some
-# 70 minutes.
+# Replace each `raise NotImplementedError`, run the cell and the check below it. All eight together take some
+# 110 minutes.
 
 # %%
+import random
+
 import torch
+from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -15,20 +19,25 @@ from going_modular import checks
 
 
 # %% [markdown]
-# ### Exercise 1: Cache features (medium, 15 minutes)
+# ### Exercise 1: Cache features (write it; medium, 15 minutes)
 #
-# Run a frozen backbone once, in eval mode, over the batches of a DataLoader. Return all features and all labels, in the
-# DataLoader's order, such that a head can be trained on them. While it computes, PyTorch notes how each number came
-# about, in a *graph*, to get gradients from it; for a frozen backbone that is waste, and `torch.no_grad()` switches it
-# off. The features must carry no graph, and not be made in `torch.inference_mode()`.
+# Run a frozen backbone once over the batches of a DataLoader, in eval mode, and return two tensors on the CPU: all
+# features (N, D) and all labels (N,), in the DataLoader's order. The batches are pairs of images and labels on the CPU;
+# the backbone is on `device`, so move the images there.
+#
+# A head shall be trained on these features. While PyTorch computes, it notes how each number came about, in a *graph*,
+# to get gradients from it. For a frozen backbone that is waste, and `torch.no_grad()` switches it off. Do not take
+# `torch.inference_mode()`, which is a little faster: a tensor made there cannot take part in training.
 # %%
-def my_cache_features(backbone: nn.Module, dataloader: DataLoader) -> tuple[torch.Tensor, torch.Tensor]:
+def my_cache_features(backbone: nn.Module, dataloader: DataLoader, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return features (N, D) and labels (N,) of the batches (images, labels)."""
     # solution
     backbone.eval()
+    features, labels = [], []
     with torch.no_grad():
-        batches = [(backbone(images), labels) for images, labels in dataloader]
-    features, labels = zip(*batches, strict=True)
+        for batch, batch_labels in dataloader:
+            features.append(backbone(batch.to(device)).cpu())
+            labels.append(batch_labels)
     return torch.cat(features), torch.cat(labels)
     # end
 
@@ -38,11 +47,12 @@ checks.nb03.cache_features(my_cache_features)
 
 
 # %% [markdown]
-# ### Exercise 2: Keep what is frozen still (medium, 15 minutes)
+# ### Exercise 2: Keep what is frozen still (write it; medium, 15 minutes)
 #
-# A replacement for `model.train()`. The model itself goes into training mode. Of its children (`model.children()`), one
-# that has parameters, all of them frozen, goes into eval mode with all it contains; the others go into training mode.
-# A child without parameters, such as Dropout, is not frozen.
+# Write a replacement for `model.train()` that works for any model. The model itself goes into training mode. Then look
+# at its children, `model.children()`. A child that has parameters, all of them frozen, goes into eval mode with all
+# that it contains; the others go into training mode. A child without parameters, such as Dropout, is not frozen. The
+# function returns nothing.
 # %%
 def my_set_modes(model: nn.Module) -> None:
     """Put children that learn into training mode and frozen ones into eval mode."""
@@ -60,36 +70,61 @@ checks.nb03.set_modes(my_set_modes)
 
 
 # %% [markdown]
-# ### Exercise 3: Accuracy by samples (easy, 10 minutes)
+# ### Exercise 3: A score that nobody can repeat (explain in a sentence; easy, 5 minutes)
 #
-# `batches` is a list of pairs of logits (B, C) and labels (B,). B differs: the last batch may be short. Return the
-# share of samples whose largest logit is the label's.
+# A colleague freezes a backbone, trains a head with a loop that calls `model.train()` in each epoch, and saves what has
+# learned: the head's parameters. Next week she downloads the backbone anew, puts the saved head on it, and the test
+# accuracy is not the one that she wrote down. Explain in one or two sentences why.
+#
+# <details><summary>An answer</summary>
+#
+# `model.train()` let the backbone's BatchNorm averages move, though all of its parameters were frozen. They are buffers
+# and were not saved with the head, so the backbone that she downloads is not the one that she tested.
+#
+# </details>
+
+
+# %% [markdown]
+# ### Exercise 4: Batches that do no harm (predict, then run; easy, 10 minutes)
+#
+# A data set has n images, and a loop reports the mean of its batches' accuracies. With some batch sizes that is always
+# the true accuracy, whatever the order of the images. Return those of `sizes`, in the order given. First find them on
+# paper for 225 images and the sizes 1, 25, 32, 64, 75, 225 and 300.
 # %%
-def my_accuracy(batches: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
-    """Return the accuracy over all samples, a number in [0, 1]."""
+def my_harmless(n: int, sizes: list[int]) -> list[int]:
+    """Return the batch sizes for which the mean of the batches' accuracies is the accuracy of n images."""
     # solution
-    correct = sum((logits.argmax(dim=1) == labels).sum().item() for logits, labels in batches)
-    return correct / sum(len(labels) for _, labels in batches)
+    return [size for size in sizes if n % size == 0 or size >= n]
     # end
 
 
 # %%
-checks.nb03.accuracy(my_accuracy)
+checks.nb03.harmless(my_harmless)
 
 
 # %% [markdown]
-# ### Exercise 4: Folds without leakage (medium, 20 minutes)
+# ### Exercise 5: Folds without a leak (write it; medium, 20 minutes)
 #
-# Cut the indices 0 to n - 1 into k folds, shuffled by `seed`. Each fold is a pair: the indices to train on and those
-# to validate on. Every index is validated on once, never trained on in the same fold, and the validation parts' sizes
-# differ by one at most.
+# `groups` has a name for each image: what belongs together, such as a table, has the same name. Cut the groups into k
+# parts, shuffled by `seed`, whose numbers of groups differ by one at most. Return k folds. A fold is a pair of lists of
+# positions: the images to train on, and those to validate on, which are the images of one part. So every image is
+# validated on once, and trained on in all other folds; no group is on both sides of a fold. The same seed gives the
+# same folds.
+#
+# `my_folds(["a", "b", "a"], 2, seed=0)` may be `[([1], [0, 2]), ([0, 2], [1])]`.
 # %%
-def my_folds(n: int, k: int, seed: int) -> list[tuple[list[int], list[int]]]:
-    """Return k pairs of lists of indices: (training, validation)."""
+def my_folds(groups: list[str], k: int, seed: int) -> list[tuple[list[int], list[int]]]:
+    """Return k pairs of lists of positions: (training, validation)."""
     # solution
-    shuffled = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
-    parts = [shuffled[start::k] for start in range(k)]
-    return [([i for other in parts if other is not part for i in other], part) for part in parts]
+    names = sorted(set(groups))
+    random.Random(seed).shuffle(names)
+    folds = []
+    for part in range(k):
+        held = set(names[part::k])
+        train = [i for i, group in enumerate(groups) if group not in held]
+        validation = [i for i, group in enumerate(groups) if group in held]
+        folds.append((train, validation))
+    return folds
     # end
 
 
@@ -98,24 +133,75 @@ checks.nb03.folds(my_folds)
 
 
 # %% [markdown]
-# ### Exercise 5: Wilson's interval (easy, 10 minutes)
+# ### Exercise 6: Beat the head with five images a class (beat this score; medium, 30 minutes)
 #
-# For k right answers of n the interval's ends are
+# You get the features (15, 1280) of 15 images and their labels, five of each class, and the features (N, 1280) of other
+# images. Return a tensor of N predicted labels, `int64`, learned from the 15 images alone. The score to beat is that of
+# a head with Dropout that was trained for 10 epochs, and you have to beat it by three points in a hundred. Take
+# whatever you like: a head trained in another way, scikit-learn, distances between features.
 #
-# $$\frac{\hat p + \frac{z^2}{2n} \pm z\sqrt{\frac{\hat p(1-\hat p)}{n} + \frac{z^2}{4n^2}}}{1 + \frac{z^2}{n}},
-# \qquad \hat p = \frac{k}{n},$$
-#
-# with z = 1.96 for 95%.
+# In the notebook, `try_out` scores an idea on *training* images and keeps a leaderboard. The check scores your function
+# on the test images, **once**, for ten draws of 15 images: run it when you have decided, not to decide.
 # %%
-def my_wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the interval of a proportion as (low, high)."""
+def my_few(features: torch.Tensor, labels: torch.Tensor, new_features: torch.Tensor) -> torch.Tensor:
+    """Return the predicted labels (N,) of new features (N, 1280), learned from a few features and labels."""
     # solution
-    p = successes / trials
-    centre = p + z**2 / (2 * trials)
-    half = z * (p * (1 - p) / trials + z**2 / (4 * trials**2)) ** 0.5
-    return (centre - half) / (1 + z**2 / trials), (centre + half) / (1 + z**2 / trials)
+    lengths, new_lengths = features.norm(dim=1, keepdim=True), new_features.norm(dim=1, keepdim=True)
+    classifier = LogisticRegression(C=100, max_iter=1000).fit(features / lengths, labels)
+    return torch.tensor(classifier.predict(new_features / new_lengths))
     # end
 
 
 # %%
-checks.nb03.wilson(my_wilson)
+checks.nb03.few(my_few)
+
+
+# %% [markdown]
+# ### Exercise 7: An interval by trying (write it; medium, 15 minutes)
+#
+# Of n images a share of k / n was right. An accuracy a is *compatible* with that if it lies within z standard
+# deviations of it, where the standard deviation belongs to a:
+#
+# $$\left|\frac{k}{n} - a\right| \le z\sqrt{\frac{a(1-a)}{n}}$$
+#
+# Try the accuracies 0, 1/10,000, 2/10,000, ... up to 1. Return the lowest and the highest that are compatible.
+# %%
+def my_interval(right: int, total: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the lowest and the highest accuracy that are compatible with so many right answers."""
+    # solution
+    compatible = []
+    for step in range(10_001):
+        accuracy = step / 10_000
+        deviation = (accuracy * (1 - accuracy) / total) ** 0.5
+        if abs(right / total - accuracy) <= z * deviation:
+            compatible.append(accuracy)
+    return compatible[0], compatible[-1]
+    # end
+
+
+# %%
+checks.nb03.interval(my_interval)
+
+
+# %% [markdown]
+# ### Exercise 8: Read this table (read this; easy, 5 minutes)
+#
+# Two models answered the same 200 test images:
+#
+# |               | B is right | B is wrong |
+# |---------------|-----------:|-----------:|
+# | **A is right** |        158 |          9 |
+# | **A is wrong** |         23 |         10 |
+#
+# Return four things: the accuracy of A; the accuracy of B; the number of images that say anything about which is
+# better; and whether p is below 0.05. `binomtest(3, 10).pvalue` is the p of three heads in ten tosses of a fair coin.
+# %%
+def read_table() -> tuple[float, float, int, bool]:
+    """Return both accuracies, the number of images that decide, and whether p is below 0.05."""
+    # solution
+    return 167 / 200, 181 / 200, 32, bool(binomtest(9, 32).pvalue < 0.05)
+    # end
+
+
+# %%
+checks.nb03.table(read_table)

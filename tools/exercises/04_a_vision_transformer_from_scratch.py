@@ -4,7 +4,7 @@
 # # 04 A Vision Transformer from scratch: exercises
 #
 # Replace each `raise NotImplementedError`, run the cell and the check below it. All eight together take some
-# 130 minutes. Those on the parts build on one another: at the end of the sixth you have a Vision Transformer. Where you
+# 135 minutes. Those on the parts build on one another: at the end of the sixth you have a Vision Transformer. Where you
 # skip one, the course's part stands in. (The ninth, to read maps of attention, needs the notebook's figures.)
 
 # %%
@@ -63,7 +63,7 @@ def my_embed(patches: torch.Tensor, class_token: torch.Tensor, positions: torch.
 checks.nb04.embed(my_embed)
 
 # %% [markdown]
-# ### Exercise 3: Attention with several heads (hard, 25 minutes)
+# ### Exercise 3: Attention with several heads (hard, 30 minutes)
 #
 # Query, key and value are (B, T, D). Give each of the heads its own D / heads columns, side by side; let each attend by
 # itself; put the results side by side again. By hand: PyTorch's ready-made attention, such as
@@ -105,8 +105,8 @@ checks.nb04.attention(my_attention)
 #     return attention @ value
 # ```
 #
-# It raises no error, and what is trained with it learns badly. It has three faults. Write it without them. (A score
-# of minus infinity, `-math.inf`, becomes a share of exactly 0.)
+# Each row of the mask allows one token at least. The function raises no error, and what is trained with it learns
+# badly. It has three faults. Write it without them; what it returns keeps its shape, (B, T, D).
 
 
 # %%

@@ -4,7 +4,7 @@
 # # 05 Transfer learning with a Vision Transformer: exercises
 #
 # Replace each `raise NotImplementedError`, run the cell and the check below it. All five together take some
-# 80 minutes.
+# 85 minutes.
 
 # %%
 import numpy as np
@@ -70,6 +70,15 @@ checks.nb05.pca(my_pca)
 # direction: those with the largest *cosine*, the dot product of two vectors that were both scaled to length 1. Each
 # neighbour votes for its own class with its cosine as weight; the class with the largest sum wins. Return the
 # neighbours' indices (M, k), the nearest first, and the predicted classes (M,).
+#
+# <details><summary>A hint</summary>
+#
+# `F.normalize(x, dim=1)` scales each row to length 1; then one matrix product gives all cosines, (M, N).
+# `topk(k, dim=1)` returns the k largest of each row and where they stand. For the votes start from zeros, (M, classes),
+# and add each neighbour's cosine in the column of its class: a loop over the classes will do, and so will
+# `scatter_add_(1, classes, cosines)`.
+#
+# </details>
 
 
 # %%
@@ -115,27 +124,36 @@ def my_interpolate(positions: torch.Tensor, new_grid: int) -> torch.Tensor:
 checks.nb05.interpolate(my_interpolate)
 
 # %% [markdown]
-# ### Exercise 5: Choose with few images (hard, 25 minutes)
+# ### Exercise 5: Choose with few images (hard, 30 minutes)
 #
 # `candidates` maps names to features (N, D) of the same N labelled images, from several backbones, blocks and poolings.
-# `make_probe(strength)` makes a probe; a larger strength fits the training images more closely. Try every candidate
-# with every strength in cross-validation, and return the pair (name, strength) with the largest share of right answers
-# over all held-out images; of equals, any. There are no test images here, and there must not be any.
+# `make_probe(setting)` makes a new probe. A setting is a pair: how the probe scales the features, and how strong it is
+# (stronger ones fit the training images more closely); your function need not look into it. Try every candidate with
+# every setting in cross-validation, and return the pair (name, setting) with the largest share of right answers over
+# all held-out images; of equals, any. There are no test images here, and there must not be any.
+#
+# <details><summary>A hint</summary>
+#
+# Exercise 1 has the inner part: fit on a fold's training images, count what is right among those held out. Here the
+# counts of all folds are summed, once for each name and setting. A dictionary from (name, setting) to this sum keeps
+# them; `max(counts, key=counts.get)` is the key with the largest.
+#
+# </details>
 
 
 # %%
 def my_choice(
-    candidates: dict[str, np.ndarray], labels: np.ndarray, folds: list, strengths: list[float], make_probe
-) -> tuple[str, float]:
-    """Return the name and the strength that do best in cross-validation."""
+    candidates: dict[str, np.ndarray], labels: np.ndarray, folds: list, settings: list[tuple], make_probe
+) -> tuple[str, tuple]:
+    """Return the name and the setting that do best in cross-validation."""
     # solution
     right = {}
     for name, values in candidates.items():
-        for strength in strengths:
-            right[name, strength] = 0
+        for setting in settings:
+            right[name, setting] = 0
             for training, held_out in folds:
-                probe = make_probe(strength).fit(values[training], labels[training])
-                right[name, strength] += (probe.predict(values[held_out]) == labels[held_out]).sum()
+                probe = make_probe(setting).fit(values[training], labels[training])
+                right[name, setting] += (probe.predict(values[held_out]) == labels[held_out]).sum()
     return max(right, key=right.get)
     # end
 

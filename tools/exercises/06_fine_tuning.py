@@ -4,7 +4,7 @@
 # # 06 Fine-tuning: exercises
 #
 # Replace each `raise NotImplementedError`, run the cell and the check below it. All seven together take some
-# 100 minutes.
+# 110 minutes.
 
 # %%
 import math
@@ -25,6 +25,13 @@ from going_modular import checks, engine, model_builder
 #
 # `my_is_stratified([[0, 0, 1, 1], [0, 0, 1, 1]], shares=[1 / 2, 1 / 2])` is `True`, and for the parts
 # `[[0, 0, 0, 0], [1, 1, 1, 1]]` it is `False`.
+#
+# <details><summary>A hint</summary>
+#
+# For each class, count its images in all parts together. A part should have `share * count` of them; `list.count`
+# counts in a list. Collect one comparison for each part and class, and return whether all hold.
+#
+# </details>
 
 
 # %%
@@ -78,6 +85,13 @@ checks.nb06.freeze_batch_norm(my_freeze_batch_norm)
 # is slower still.
 #
 # `[group["lr"] for group in my_groups([nn.Linear(2, 2), nn.Linear(2, 2)], lr=8, decay=1 / 2)]` is `[8, 4]`.
+#
+# <details><summary>A hint</summary>
+#
+# Go through the blocks from the last to the first and number the steps from 0: the rate is `lr * decay**step`. The
+# number grows at a frozen block, too.
+#
+# </details>
 
 
 # %%
@@ -199,7 +213,7 @@ def my_choice(scores: list[list[float]], test: list[float]) -> tuple[int, float]
 checks.nb06.choice(my_choice)
 
 # %% [markdown]
-# ### Exercise 7: Beat the head with 24 images (beat this score; medium, 20 minutes)
+# ### Exercise 7: Beat the head with 24 images (beat this score; hard, 30 minutes)
 #
 # You get 24 images of the sample, (24, 3, 64, 64), normalised for Lite0, and their labels, eight of each class. Return
 # a network that maps images (B, 3, 64, 64) to logits (B, 3). The score to beat is that of a head on Lite0's frozen
@@ -207,6 +221,16 @@ checks.nb06.choice(my_choice)
 # offers, as long as you learn from these images alone; try ideas by cross-validation on the 24.
 #
 # `my_network(images, labels)(images)` has the shape `(24, 3)`.
+#
+# <details><summary>A start</summary>
+#
+# `model_builder.create_model("efficientnet_lite0", 3)` gives a frozen network with a new head. A module may stand
+# before it in an `nn.Sequential`: `nn.Upsample(size=224, mode="bicubic")` enlarges images inside the network, as
+# section 2's `enlarge` does outside. Train what you return: a head that learned from features of enlarged images wants
+# enlarged images.
+# Of the 24 you may hold some back, to compare two ideas before you decide.
+#
+# </details>
 #
 # The check trains your network once and scores it **once**, on images from other tables that are neither yours nor in
 # the test part. Run it when you have decided, not to decide: if you call it until it says "right", you have chosen by

@@ -3,26 +3,33 @@
 # %% [markdown]
 # # 07 How good is it, really?: exercises
 #
-# Replace each `raise NotImplementedError`, run the cell and the check below it. All six together take some
-# 85 minutes.
+# Replace each `raise NotImplementedError`, run the cell and the check below it. The first six belong to part 1, the
+# others to part 2. All nine together take some 165 minutes.
 
 # %%
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
+import torch
+from PIL import Image, ImageEnhance
+from torch import nn
 
 from going_modular import checks
 
 # %% [markdown]
-# ### Exercise 1: How many images? (medium, 15 minutes)
+# ### Exercise 1: How many images? (write it; medium, 15 minutes)
 #
-# Notebook 03 had Wilson's interval by hand: for a share $p$ right of $n$ images it goes from $m - h$ to $m + h$, with
+# Solved for its two ends, Wilson's interval for a share $p$ right of $n$ images goes from $m - h$ to $m + h$. Its
+# middle $m$ does not matter here, and
 #
 # $$h = \frac{z}{1 + z^2/n} \sqrt{\frac{p (1 - p)}{n} + \frac{z^2}{4 n^2}}$$
 #
-# Turn it around, before you collect a test set: you expect a share of `p` right. Return the smallest `n` for which the
-# interval is no wider, from end to end, than `width`.
+# Turn it around, before you collect a test set: you expect a share of `p` right. Return, as a whole number, the
+# smallest `n` for which the interval is no wider, from end to end, than `width`.
+#
+# `my_test_images(0.5, 0.1)` is `381`.
 
 
 # %%
@@ -40,31 +47,58 @@ def my_test_images(p: float, width: float, z: float = 1.96) -> int:
 checks.nb07.test_images(my_test_images)
 
 # %% [markdown]
-# ### Exercise 2: A confusion matrix (easy, 10 minutes)
+# ### Exercise 2: Find the three bugs (find the bug; medium, 25 minutes)
 #
-# `true` and `predicted` have a class, 0 to `num_classes - 1`, for each image. Return the confusion matrix: a list of
-# rows, one for each true class, of counts, one for each predicted class.
+# A colleague wants the 95% interval of a difference: how much better is the second of two models? Both answered the
+# *same* images, and image `i` stands on table `tables[i]`. He draws again with replacement and notes the difference
+# each time. It runs, it looks right, and three things are wrong with it:
+#
+# ```python
+# rng = np.random.default_rng(seed)
+# differences = []
+# for _ in range(draws):
+#     first = rng.integers(len(before), size=len(before))
+#     second = rng.integers(len(after), size=len(after))
+#     differences.append(after[second].mean() - before[first].mean())
+# low, high = np.quantile(differences, [0.05, 0.95])
+# return float(low), float(high)
+# ```
+#
+# Write it without them. `before` and `after` hold a number for each image (1.0 where the model is right, 0.0 where it
+# is wrong), `tables` the number of its table. What is drawn has as many tables as there are, and each comes with all
+# its images. Each difference is that of two means over the drawn *images*.
+#
+# `my_interval(x, x, tables)` is `(0.0, 0.0)` for every `x`: a model is exactly as good as itself.
 
 
 # %%
-def my_confusion_matrix(true: list[int], predicted: list[int], num_classes: int) -> list[list[int]]:
-    """Count how often which class was taken for which."""
+def my_interval(
+    before: np.ndarray, after: np.ndarray, tables: np.ndarray, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95% interval, (low, high), of the mean of `after` less the mean of `before`."""
     # solution
-    matrix = [[0] * num_classes for _ in range(num_classes)]
-    for row, column in zip(true, predicted, strict=True):
-        matrix[row][column] += 1
-    return matrix
+    rng = np.random.default_rng(seed)
+    rows_of = [np.flatnonzero(tables == table) for table in np.unique(tables)]
+    differences = []
+    for _ in range(draws):
+        rows = np.concatenate([rows_of[i] for i in rng.integers(len(rows_of), size=len(rows_of))])
+        differences.append(after[rows].mean() - before[rows].mean())  # the same images for both
+    low, high = np.quantile(differences, [0.025, 0.975])
+    return float(low), float(high)
     # end
 
 
 # %%
-checks.nb07.confusion_matrix(my_confusion_matrix)
+checks.nb07.interval(my_interval)
 
 # %% [markdown]
-# ### Exercise 3: Sensitivity, specificity, precision (easy, 10 minutes)
+# ### Exercise 3: Sensitivity, specificity, precision (write it; easy, 10 minutes)
 #
-# `matrix` is a confusion matrix, rows are true classes; `c` is the class looked for, all others are "the rest". Return
-# its sensitivity, its specificity and its precision, as a tuple.
+# `matrix` is a confusion matrix, a list of rows, a row for each true class. `c` is the number of the class looked for;
+# all others are "the rest". Return three numbers from 0 to 1, as a tuple: the sensitivity of `c`, its specificity, its
+# precision.
+#
+# Of `my_rates([[80, 10], [2, 8]], 1)` the first number is `0.8`: of the ten images of class 1, eight are found.
 
 
 # %%
@@ -74,7 +108,7 @@ def my_rates(matrix: list[list[int]], c: int) -> tuple[float, float, float]:
     found = matrix[c][c]
     positives = sum(matrix[c])
     called_positive = sum(row[c] for row in matrix)
-    negatives = sum(map(sum, matrix)) - positives
+    negatives = sum(sum(row) for row in matrix) - positives
     true_negatives = negatives - (called_positive - found)
     return found / positives, true_negatives / negatives, found / called_positive
     # end
@@ -84,11 +118,13 @@ def my_rates(matrix: list[list[int]], c: int) -> tuple[float, float, float]:
 checks.nb07.rates(my_rates)
 
 # %% [markdown]
-# ### Exercise 4: A ROC curve (medium, 20 minutes)
+# ### Exercise 4: A ROC curve (write it; medium, 20 minutes)
 #
-# `positive` says of each image whether it is of the class looked for, `scores` what the model gave it. For each score
-# that occurs, the largest first, call every image of at least that score positive. Return the points
-# (1 - specificity, sensitivity), in this order, after a first point (0.0, 0.0).
+# `positive` says of each image whether it is of the class looked for (True or False), `scores` what the model gave it.
+# For each score that occurs, the largest first, call every image of at least that score positive. Return a list of
+# points, pairs (1 - specificity, sensitivity), in this order, after a first point (0.0, 0.0).
+#
+# `my_roc_curve([True, False], [0.9, 0.2])` is `[(0.0, 0.0), (0.0, 1.0), (1.0, 1.0)]`.
 
 
 # %%
@@ -109,12 +145,45 @@ def my_roc_curve(positive: list[bool], scores: list[float]) -> list[tuple[float,
 checks.nb07.roc_curve(my_roc_curve)
 
 # %% [markdown]
-# ### Exercise 5: The expected calibration error (medium, 15 minutes)
+# ### Exercise 5: The cheapest threshold (write it; medium, 20 minutes)
 #
-# `confidence` is the probability of each predicted class, `right` whether the prediction is right. Cut 0 to 1 into
-# `bins` bins of equal width; a confidence on an edge belongs to the bin below. A bin's distance is that between its
-# mean confidence and its accuracy. Return the mean of the distances, each weighted by its bin's share of the images;
-# empty bins have none.
+# Again an image is called positive if its score is at least the threshold. Each missed positive costs `missed`, each
+# false alarm costs `false_alarm`, right calls cost nothing. Return the threshold, as a `float`, at which all images
+# together cost least. Try each score that occurs, and `float("inf")`, from which on nothing is called positive. Where
+# several cost the same, return the largest.
+#
+# `my_threshold([False, True], [0.3, 0.8], missed=5, false_alarm=1)` is `0.8`: that costs nothing.
+
+
+# %%
+def my_threshold(positive: list[bool], scores: list[float], missed: float, false_alarm: float) -> float:
+    """Return the cheapest threshold: one of the scores, or infinity."""
+    # solution
+    costs = {}
+    for threshold in [math.inf, *sorted(scores, reverse=True)]:
+        cost = 0.0
+        for is_positive, score in zip(positive, scores, strict=True):
+            if is_positive and score < threshold:
+                cost += missed
+            if not is_positive and score >= threshold:
+                cost += false_alarm
+        costs[threshold] = cost
+    return min(costs, key=costs.get)  # of equal costs the first, and so the largest threshold
+    # end
+
+
+# %%
+checks.nb07.threshold(my_threshold)
+
+# %% [markdown]
+# ### Exercise 6: The expected calibration error (write it; medium, 15 minutes)
+#
+# `confidence` is the probability of each predicted class, `right` whether the prediction is right (True or False). Cut
+# 0 to 1 into `bins` bins of equal width; a confidence on an edge belongs to the bin below. A bin's distance is that
+# between its mean confidence and its accuracy, and never negative. Return, as a `float`, the mean of the distances,
+# each weighted by its bin's share of the images; empty bins have none.
+#
+# For four images of confidence 0.9 of which two are right, it is 0.4.
 
 
 # %%
@@ -135,11 +204,80 @@ def my_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int) -
 checks.nb07.calibration_error(my_calibration_error)
 
 # %% [markdown]
-# ### Exercise 6: Find the leaks (medium, 15 minutes)
+# ### Exercise 7: Slice (write it; easy, 10 minutes)
 #
-# A row of `train` and of `test` is the hash of an image: 256 values, True or False. Return the pairs (row of `train`,
-# row of `test`) whose hashes differ in at most `max_distance` places, in the order of the rows of `train`, then of
-# `test`.
+# `values` says of each image what it has of some property, such as the light in it; `right` whether the model was right
+# about it (True or False). Return a list with a tuple for each value that occurs: the value, how many of its images are
+# right, how many there are. The value with the lowest share of right ones comes first; equal shares stand in the order
+# of the alphabet.
+#
+# `my_slices(["sun", "lamp", "sun"], [True, True, False])` is `[("sun", 1, 2), ("lamp", 1, 1)]`.
+
+
+# %%
+def my_slices(values: list[str], right: list[bool]) -> list[tuple[str, int, int]]:
+    """Return (value, right ones, all) of each value, the worst first."""
+    # solution
+    found = []
+    for value in sorted(set(values)):
+        own = [is_right for other, is_right in zip(values, right, strict=True) if other == value]
+        found.append((value, sum(own), len(own)))
+    return sorted(found, key=lambda entry: entry[1] / entry[2])  # the alphabet stays where shares are equal
+    # end
+
+
+# %%
+checks.nb07.slices(my_slices)
+
+# %% [markdown]
+# ### Exercise 8: A head for the dark (beat this score; hard, 35 minutes)
+#
+# You get 60 pictures of the sample as PIL images, 20 of each class, and their labels (60,). `features_of(pictures)`
+# gives Lite0's frozen features (N, 1280) of a list of PIL images, as many as you like. Return a head, an `nn.Module`
+# that maps features (N, 1280) to logits (N, 3).
+#
+# It will be tried on pictures from other tables, once as they are and once in the dark: the brightness of each is
+# multiplied by its own factor between 0.04 and 0.12. The score to beat in the dark is that of a head trained on the 60
+# pictures as they are, and you have to beat it by five points in a hundred. In the light you may not be more than four
+# points worse than that head. Learn from these 60 pictures alone.
+#
+# The check calls your function and scores it **once**, on pictures that you have not seen. Decide first, by
+# cross-validation on the 60 (with all versions of a picture in one fold). If you call the check until it says "right",
+# you have chosen by its pictures, and its number is no longer a fair report.
+
+
+# %%
+def my_dark_head(
+    pictures: list[Image.Image], labels: torch.Tensor, features_of: Callable[[list[Image.Image]], torch.Tensor]
+) -> nn.Module:
+    """Return a head, features (N, 1280) to logits (N, 3), that also works in the dark."""
+    # solution
+    torch.manual_seed(0)
+    versions = [pictures]
+    for factor in (0.12, 0.05):  # a darker copy of each picture; the label stays
+        versions.append([ImageEnhance.Brightness(picture).enhance(factor) for picture in pictures])
+    inputs = torch.cat([features_of(version) for version in versions])
+    targets = labels.repeat(len(versions))
+    head = nn.Linear(inputs.shape[1], 3)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3)
+    for _ in range(200):
+        loss = nn.functional.cross_entropy(head(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return head
+    # end
+
+
+# %%
+checks.nb07.dark_head(my_dark_head)
+
+# %% [markdown]
+# ### Exercise 9: Find the leaks (write it; medium, 15 minutes)
+#
+# A row of `train` and of `test` is the hash of an image: 256 values, True or False. Return a list of pairs (row of
+# `train`, row of `test`), whole numbers, whose hashes differ in at most `max_distance` places, in the order of the rows
+# of `train`, then of `test`.
 
 
 # %%

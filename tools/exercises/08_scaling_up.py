@@ -3,60 +3,141 @@
 # %% [markdown]
 # # 08 Scaling up: exercises
 #
-# Replace each `raise NotImplementedError`, run the cell and the check below it. All four together take some
-# 55 minutes.
+# Replace each `raise NotImplementedError`, run the cell and the check below it. All five together take some
+# 85 minutes.
 
 # %%
 from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from going_modular import checks
 
 # %% [markdown]
-# ### Exercise 1: Your share (easy, 10 minutes)
+# ### Exercise 1: An average that is right (write it; medium, 20 minutes)
 #
-# `length` validation images are measured by `processes` processes. Return the indices that process `rank` (from 0)
-# measures: together with those of the others each exactly once, and no process has more than one image more than
-# another.
+# Every process calls your function at the same time, after its `backward`. `model` has in each parameter's `.grad`
+# the gradient of the mean loss over this process's own images, `images` says how many these are, and
+# `all_reduce(tensor)` replaces a tensor, in place, by its sum over all processes (it returns nothing). Afterwards each
+# `.grad` has to be, in every process, the gradient of the mean loss over the images of **all** processes.
+#
+# Nobody tells you how many images the others have, nor how many processes there are. And a process may have no image
+# left: then `images` is 0 and its gradients are `None`. It has to take part all the same. All processes make the same
+# calls of `all_reduce` in the same order; where one leaves a call out, the others wait for ever.
+#
+# Example: two processes with 3 images and 1, and a gradient of 1 in the first and of 5 in the second. Both end with 2.
+#
+# Use `torch` and what you are given, nothing else: the text of your function will be copied into a script.
 
 
 # %%
-def my_shard(length: int, rank: int, processes: int) -> list[int]:
-    """Return the indices of one process."""
+def my_average_gradients(model: nn.Module, images: int, all_reduce: Callable) -> None:
+    """Replace the gradients of this process's images by those of the images of all processes."""
     # solution
-    return list(range(rank, length, processes))
+    total = torch.tensor(float(images))
+    all_reduce(total)
+    for parameter in model.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        parameter.grad *= images
+        all_reduce(parameter.grad)
+        parameter.grad /= total
     # end
 
 
 # %%
-checks.nb08.shard(my_shard)
+checks.nb08.average_gradients(my_average_gradients)
 
 # %% [markdown]
-# ### Exercise 2: One accuracy (easy, 10 minutes)
+# ### Exercise 2: Five bugs (find the bug; hard, 30 minutes)
 #
-# Each process knows how many of its images were right and how many it has seen. Return the accuracy over all images.
-# A process may have seen none.
+# A colleague's loop. Every process runs it, without an error, and gets an accuracy. Yet the result is not that of one
+# process, for five reasons:
+#
+# ```python
+# optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+# for epoch in range(2):
+#     order = torch.randperm(len(images))
+#     for batch in order.split(8):
+#         mine = batch[: len(batch) // processes]
+#         loss = F.cross_entropy(model(images[mine]), labels[mine])
+#         optimizer.zero_grad()
+#         loss.backward()
+#         optimizer.step()
+#         for parameter in model.parameters():
+#             all_reduce(parameter.grad)
+#             parameter.grad /= processes
+# with torch.no_grad():
+#     right = (model(images[rank::processes]).argmax(dim=1) == labels[rank::processes]).float().mean()
+# all_reduce(right)
+# return right.item() / processes
+# ```
+#
+# Write it without them. All processes start with the same weights and have all `images` (N, ...) and `labels` (N,).
+# `rank` is this process's number from 0, `processes` how many there are, and `all_reduce` is as in exercise 1. Each
+# update has to be the one that a single process would make with the whole batch of 8; each epoch uses every image once,
+# in a new order. Every batch has at least as many images as there are processes. Return the accuracy over all images
+# after training, a number from 0 to 1, in every process. Nothing in the model is random.
 
 
 # %%
-def my_together(right: list[int], seen: list[int]) -> float:
-    """Return the accuracy over all processes, in [0, 1]."""
+def my_train_shares(model: nn.Module, images, labels, rank: int, processes: int, all_reduce: Callable) -> float:
+    """Train as one of several processes for two epochs; return the accuracy over all images."""
     # solution
-    return sum(right) / sum(seen)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for epoch in range(2):
+        # 1 the same order in every process, another in each epoch
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(epoch))
+        for batch in order.split(8):
+            mine = batch[rank::processes]  # 2 each its own share, and no image left out
+            loss = F.cross_entropy(model(images[mine]), labels[mine])
+            optimizer.zero_grad()
+            (loss * len(mine) / len(batch)).backward()  # 3 shares of unequal size
+            for parameter in model.parameters():
+                all_reduce(parameter.grad)
+            optimizer.step()  # 4 after averaging
+    with torch.no_grad():
+        answers = model(images[rank::processes]).argmax(dim=1)
+    right = (answers == labels[rank::processes]).sum()
+    all_reduce(right)
+    return right.item() / len(images)  # 5 add up what is right, then divide once
     # end
 
 
 # %%
-checks.nb08.together(my_together)
+checks.nb08.train_shares(my_train_shares)
 
 # %% [markdown]
-# ### Exercise 3: A batch in parts (hard, 20 minutes)
+# ### Exercise 3: What fits? (write it; easy, 10 minutes)
+#
+# A network has so many `parameters`, of which `learning` learn, by AdamW. Everything is kept in float32, 4 bytes a
+# number. An image of a batch keeps `per_image` bytes of activations for the way back. The device has `memory` bytes.
+# Return how many images a batch can have at most, as a whole number, 0 if not even one fits.
+#
+# `my_largest_batch(parameters=1000, learning=1000, per_image=100, memory=18_000)` is `20`.
+
+
+# %%
+def my_largest_batch(parameters: int, learning: int, per_image: int, memory: int) -> int:
+    """Return how many images fit in memory with what training keeps of the network."""
+    # solution
+    left = memory - 4 * (parameters + 3 * learning)  # weights; a gradient and two states of what learns
+    return max(left // per_image, 0)
+    # end
+
+
+# %%
+checks.nb08.largest_batch(my_largest_batch)
+
+# %% [markdown]
+# ### Exercise 4: A batch in parts (write it; medium, 15 minutes)
 #
 # Leave in the parameters' `.grad` the gradients of the mean loss over the whole batch, but call the model only with
-# parts of at most `size` images. `loss_fn` returns the mean over what it is given. The last part may be smaller, and
-# gradients that are there already must not count.
+# parts of at most `size` images, and keep the activations of no more than one part at a time. `loss_fn(logits, labels)`
+# returns the mean over what it is given. The last part may be smaller, and gradients that are there already must not
+# count. The function returns nothing.
 
 
 # %%
@@ -74,21 +155,24 @@ def my_accumulate(model: nn.Module, loss_fn: Callable, images: torch.Tensor, lab
 checks.nb08.accumulate(my_accumulate)
 
 # %% [markdown]
-# ### Exercise 4: How many times as fast? (medium, 15 minutes)
+# ### Exercise 5: Read the four curves (read it; medium, 10 minutes)
 #
-# A step of the whole batch takes `seconds` on one device. N devices share its images, which divides that time by N, and
-# then average `parameters` gradients of 4 bytes in a ring, at `bandwidth` bytes per second: 2 (N - 1) / N times the
-# bytes. Return how many times as fast as one device they are.
+# The figure of section 7 in the notebook has four curves, A to D. Return a dictionary:
+#
+# - `"ideal"`, `"amdahl"`, `"strong"` and `"weak"`: the letter of each curve, as text. `"amdahl"` is the one where 5% of
+#   the work cannot be shared and averaging costs nothing; `"strong"` and `"weak"` share all of the work, and pay for
+#   averaging.
+# - `"limit"`: the speed-up that the curve of `"amdahl"` can never exceed, with however many devices; a whole number.
+# - `"strong_at_32"`: what 32 devices bring on the curve of `"strong"`, rounded to a whole number.
 
 
 # %%
-def my_scaling(seconds: float, parameters: int, bandwidth: float, devices: int) -> float:
-    """Return the speed of some devices over that of one."""
+def my_curves() -> dict[str, str | int]:
+    """Return what the figure says."""
     # solution
-    averaging = 2 * (devices - 1) / devices * 4 * parameters / bandwidth
-    return seconds / (seconds / devices + averaging)
+    return {"ideal": "B", "amdahl": "A", "strong": "C", "weak": "D", "limit": 20, "strong_at_32": 2}
     # end
 
 
 # %%
-checks.nb08.scaling(my_scaling)
+checks.nb08.read_curves(my_curves)
