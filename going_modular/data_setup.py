@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 from going_modular.common.device import default_num_workers, workers_that_fit
 from going_modular.common.errors import InputError
 from going_modular.common.seeds import DEFAULT_SEED
+from going_modular.data import corrections as corrected
 from going_modular.data import sources, splits
 from going_modular.data.image_folder import ImageFolder, pair
 from going_modular.data.splits import SplitRule, Splits
@@ -97,6 +98,7 @@ def load_splits(
     seed: int = DEFAULT_SEED,
     validation: bool = False,
     group_by: str | None = None,
+    corrections: str | Path | None = None,
 ) -> Splits:
     """Find a data set and split it into a training and a test part.
 
@@ -109,13 +111,17 @@ def load_splits(
             eighth is taken, unless there is a `validation/` with the same classes. The test part stays the same.
         group_by: a regular expression on the file's name. Images in whose names its first group matches the same text,
             such as a patient or a table, are not split up; `train/` and `test/` stay as they are.
+        corrections: a CSV file of images that belong elsewhere, such as inspect_data.py's page makes it; see
+            `data/corrections.py`.
 
     Raises:
         InputError: what was named cannot be had or used.
     """
+    decided = corrected.read(corrections) if corrections else None
     with sources.found(data) as (folder, name, origin):
         source = sources.from_anywhere(data or name)
-        return splits.split(folder, name, origin, SplitRule(seed, validation, group_by), source=source)
+        rule = SplitRule(seed, validation, group_by)
+        return splits.split(folder, name, origin, rule, source=source, corrections=decided)
 
 
 def augment(transform: Callable, *, randaugment: bool = False) -> Callable:

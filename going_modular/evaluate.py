@@ -40,6 +40,7 @@ class Settings:
     views: int = 1  # of each image, averaged
     device: str = "auto"
     seed: int = DEFAULT_SEED  # of the bootstrap, and of the split of data that the run did not have
+    corrections: Path | None = None  # a file of them, made before the split
     output: Path | None = None  # None: a folder beside the checkpoint
 
 
@@ -58,7 +59,7 @@ def run(settings: Settings) -> Path:
     from going_modular.data.views import average
     from going_modular.data.walk import canonical
     from going_modular.evaluation import leaks, uncertainty
-    from going_modular.evaluation.selection import is_own, seen_and_unseen, select
+    from going_modular.evaluation.selection import is_own, seen_and_unseen, select, with_note_on_corrections
     from going_modular.saving import checkpoint, run_folder
 
     # 1 the model, and perhaps another
@@ -81,9 +82,11 @@ def run(settings: Settings) -> Path:
     # 2 the images, split as for training where the model was trained on them, labelled as the model counts its classes
     trained_on = loaded.trained_on
     data = settings.data or run_folder.data_of(file, trained_on)
-    splits = data_setup.load_splits(data, seed=settings.seed)
+    splits = data_setup.load_splits(data, seed=settings.seed, corrections=settings.corrections)
     if is_own(splits, trained_on):
-        splits = data_setup.load_splits(data, **asdict(trained_on.rule))
+        rule = asdict(trained_on.rule) | {"corrections": settings.corrections}
+        splits = data_setup.load_splits(data, **rule)
+        splits = with_note_on_corrections(splits, trained_on)
     selection = select(splits, trained_on, settings.split)
     dataset = selection.images.relabel(names).with_transform(loaded.transform)
     labels = torch.tensor(dataset.targets)
@@ -190,6 +193,7 @@ def _parser() -> cli.ArgumentParser:
     )
     add("--device", default=default.device, help="auto, cpu, cuda, cuda:1 or mps")
     add("--seed", type=cli.seed, default=default.seed, help="of the bootstrap, and of other data's split")
+    add("--corrections", type=Path, metavar="FILE", help="images that belong elsewhere, as for train.py")
     add("--output", type=Path, metavar="DIR", help="folder to write. None: evaluation/ beside the checkpoint")
     return parser
 

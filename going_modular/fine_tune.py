@@ -88,6 +88,7 @@ def _parser() -> cli.ArgumentParser:
     )
     add("--seed", type=cli.seed, help="of the split, the head, the order and the augmentation")
     add("--group-by", metavar="PATTERN", help="split by group, as for train.py. None: by image")
+    add("--corrections", metavar="FILE", help="images that belong elsewhere, as inspect_data.py's page has them")
     add("--output", type=Path, metavar="DIR", help="folder to write. None: a new one under runs/")
     return parser
 

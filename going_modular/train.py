@@ -36,6 +36,7 @@ class Settings:
     find_lr: bool = False  # in place of training
     seed: int = DEFAULT_SEED
     group_by: str | None = None  # None: every image for itself
+    corrections: Path | None = None  # a file of them, made before the split
     device: str = "auto"
     precision: str = "auto"
     augment: bool = False
@@ -57,7 +58,8 @@ def run(settings: Settings) -> Path:
     from going_modular import data_setup, engine, features, metrics, model_builder
     from going_modular.common.device import choose_device, resolve_precision
     from going_modular.data import images, provenance
-    from going_modular.evaluation import range_test
+    from going_modular.evaluation import range_test, symptoms
+    from going_modular.inspection import glance
     from going_modular.saving import run_folder
 
     # what cannot be used is told before anything is downloaded
@@ -68,7 +70,9 @@ def run(settings: Settings) -> Path:
     model_builder.check_name(settings.model, settings.weights)
 
     # 1 data
-    splits = data_setup.load_splits(settings.data, seed=settings.seed, group_by=settings.group_by)
+    splits = data_setup.load_splits(
+        settings.data, seed=settings.seed, group_by=settings.group_by, corrections=settings.corrections
+    )
     print(f"Data: {splits.name}, {splits.origin}; {len(splits.train)} training and {len(splits.test)} test images")
     for note in splits.notes:
         print(note)
@@ -102,6 +106,10 @@ def run(settings: Settings) -> Path:
         learner, autocast_dtype = head, None  # the features have their precision already
         clock.lap("features")
 
+    known = () if settings.augment else (data.tensors[0] for data in (train_data, test_data))
+    for line in glance.lines(splits, *known):
+        print(line)
+
     # 4 train the head
     workers = None if settings.augment else 0
     loaders = data_setup.make_loaders(train_data, test_data, batch_size=settings.batch_size, num_workers=workers)
@@ -123,7 +131,8 @@ def run(settings: Settings) -> Path:
         | {"device": device, "precision": precision},
         hyperparameters=asdict(settings) | {"model": name, "device": device, "precision": precision},
     )
-    with run_folder.KeepFinishedEpochs(trained, settings.output, clock) as finished_epochs:
+    diverged = engine.DivergedError
+    with run_folder.KeepFinishedEpochs(trained, settings.output, clock, diverged=diverged) as finished_epochs:
         history = engine.train(
             learner,
             *loaders,
@@ -154,6 +163,8 @@ def run(settings: Settings) -> Path:
 
     # 7 report
     print(run_folder.report(output, summary))
+    if said := symptoms.find(history, logits, splits.class_names, trained_with=splits.train.targets):
+        print(said)
     return output
 
 
@@ -224,6 +235,12 @@ def _parser() -> cli.ArgumentParser:
         metavar="PATTERN",
         help="split class folders by group: a regular expression on the file's name whose first group names the "
         "patient, table or scene. None: by image",
+    )
+    add(
+        "--corrections",
+        type=Path,
+        metavar="FILE",
+        help="images that belong elsewhere, as inspect_data.py's page has them",
     )
     add("--device", default=default.device, help="auto, cpu, cuda, cuda:1 or mps")
     add(

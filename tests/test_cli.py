@@ -16,7 +16,7 @@ from going_modular.saving import checkpoint
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["train.py", "predict.py", "fine_tune.py", "evaluate.py"])
+@pytest.mark.parametrize("script", ["train.py", "predict.py", "fine_tune.py", "evaluate.py", "inspect_data.py"])
 def test_help_comes_without_torch(script, tmp_path):
     code = (
         "import runpy, sys\n"
@@ -36,6 +36,7 @@ def test_help_comes_without_torch(script, tmp_path):
         "train.py": flags,
         "predict.py": "checkpoint weights json plot reject-below",
         "evaluate.py": "data checkpoint split positive against weights device seed output",
+        "inspect_data.py": "data model group-by corrections seed device no-cache json output",
         "fine_tune.py": flags.replace("augment no-cache ", more + " "),
     }
     for flag in expected[script].split():

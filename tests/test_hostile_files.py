@@ -477,13 +477,13 @@ def test_conversion_in_tiles_gives_the_same_pixels(tmp_path, monkeypatch):
     Image.fromarray((deep + 1000).astype(np.uint16)).save(tmp_path / "i16.png")
     paths = sorted(tmp_path.iterdir())
     whole = [images.open_image(path).tobytes() for path in paths]
-    prints = leaks._read(paths)
+    prints = leaks.fingerprints(paths)
     for pixels in (1, 10, 23, 100):
         monkeypatch.setattr(tiles, "TILE_PIXELS", pixels)
         assert [images.open_image(path).tobytes() for path in paths] == whole
     monkeypatch.setenv("GOING_MODULAR_CACHE", str(tmp_path / "another"))
     monkeypatch.setattr(tiles, "TILE_PIXELS", 100)
-    assert leaks._read(paths).digests == prints.digests
+    assert leaks.fingerprints(paths).digests == prints.digests
 
 
 def test_tiles_cover_an_image_and_are_small(monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = {"train", "fine_tune", "evaluate", "predict"}
+COMMANDS = {"train", "fine_tune", "evaluate", "predict", "inspect_data"}
 
 # what a part may import beside itself and `common`
 MAY_IMPORT = {
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "saving": {"model_builder", "models", "plots", "data"},
 }
 MAY_IMPORT["fine_tuning"] = set(MAY_IMPORT)
+MAY_IMPORT["inspection"] = {"data", "models", "model_builder", "evaluation", "features"}
 MAY_IMPORT["utils"] = {"engine", "plots"}
 MAY_IMPORT |= {name: set(MAY_IMPORT) for name in (*COMMANDS, "checks")}
 
@@ -148,7 +149,7 @@ def test_a_planted_circle_is_seen(tmp_path):
     assert set(circle([package])) == {"going_modular.data.a", "going_modular.data.b"}
 
 
-def test_the_package_shows_twelve_names_and_its_folders():
+def test_the_package_shows_thirteen_names_and_its_folders():
     tracked = subprocess.run(
         ["git", "ls-files", "going_modular"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split()
@@ -171,7 +172,7 @@ def test_the_package_shows_twelve_names_and_its_folders():
         )
     }
     assert {name for name in shown if "." not in name} == {
-        "checks", "common", "data", "models", "saving", "evaluation", "fine_tuning"
+        "checks", "common", "data", "models", "saving", "evaluation", "fine_tuning", "inspection"
     }  # fmt: skip
 
 

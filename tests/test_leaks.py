@@ -148,5 +148,5 @@ def test_hashes_are_imagehashs_however_they_are_packed():
     expected = imagehash.phash(first, hash_size=16) - imagehash.phash(second, hash_size=16)
     ours = leaks.distances(*(leaks.perceptual_hash(image)[None] for image in (first, second)))
     assert ours.tolist() == [[expected]]
-    [kept] = leaks._read([TEST[0]]).hashes
+    [kept] = leaks.fingerprints([TEST[0]]).hashes
     assert kept.tolist() == leaks.perceptual_hash(first).tolist()

@@ -195,7 +195,7 @@ def test_every_file_that_an_interrupt_keeps_is_made_once(tmp_path):
     folder.mkdir()
     (folder / "metrics.json").write_text("old")
     trained = type("Trained", (), {"model_name": "resnet18", "model": torch.nn.Linear(1, 1)})()
-    kept = run_folder.KeepFinishedEpochs(trained, folder, run_folder.Clock())
+    kept = run_folder.KeepFinishedEpochs(trained, folder, run_folder.Clock(), diverged=InputError)
     assert kept.make_folder() == folder
     (folder / "metrics.json").write_text("new")
     assert kept.make_folder() == folder

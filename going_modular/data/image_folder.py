@@ -39,6 +39,7 @@ class ImageFolder(datasets.ImageFolder):
         super().__init__(str(root), transform=transform, loader=images.open_image, is_valid_file=images.is_image_file)
         del self._images  # processes that read images get a copy of the data set
         self.left_out = _left_out(root, contents)
+        self.groups: dict[str, str] = {}  # path -> the group that corrections put it into
         if len(self.classes) < 2:
             raise InputError(f"Data {str(root)!r} has one class only, {self.classes[0]!r}; a classifier needs two")
 
@@ -94,6 +95,7 @@ class ImageFolder(datasets.ImageFolder):
         joined = self.subset(range(len(self)))
         joined.samples = joined.imgs = [sample for part in (self, *others) for sample in part.samples]
         joined.targets = [label for part in (self, *others) for label in part.targets]
+        joined.groups = {path: group for part in (self, *others) for path, group in part.groups.items()}
         return joined
 
     def relabel(self, class_names: Sequence[str]) -> "ImageFolder":

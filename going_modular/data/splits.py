@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from going_modular.common.errors import InputError, listed
 from going_modular.common.seeds import DEFAULT_SEED
 from going_modular.data import own_split
+from going_modular.data.corrections import Corrections
 from going_modular.data.image_folder import ImageFolder, content_root, notes_of, open_together, pair
 from going_modular.data.walk import canonical, escaped
 
@@ -29,6 +30,7 @@ class SplitRule:
     seed: int = DEFAULT_SEED
     validation: bool = False  # make a validation part, too
     group_by: str | None = None  # a regular expression; images whose names have the same first group stay together
+    corrections: str | None = None  # the digest of those that were made first
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Splits:
     rule: SplitRule = SplitRule()
     source: str = ""  # names the same data from any folder: a data set's name, or a path
     notes: tuple[str, ...] = ()  # lines to print: what was not read, and which folders are used for what
+    folder: Path = Path()  # that holds all of it; corrections name images by their paths below
 
     @property
     def class_names(self) -> list[str]:
@@ -60,7 +63,9 @@ class Splits:
         )
 
 
-def split(folder: Path, name: str, origin: str, rule: SplitRule, *, source: str = "") -> Splits:
+def split(
+    folder: Path, name: str, origin: str, rule: SplitRule, *, source: str = "", corrections: Corrections | None = None
+) -> Splits:
     """Split the images of a folder: as its own train/ and test/ say, else by the rule.
 
     Args:
@@ -69,9 +74,10 @@ def split(folder: Path, name: str, origin: str, rule: SplitRule, *, source: str 
         origin: of the images, in a few words.
         rule: of the split.
         source: what names the same data from any folder.
+        corrections: to make before it is split.
 
     Raises:
-        InputError: the folder cannot be used.
+        InputError: the folder or the corrections cannot be used.
     """
     if not folder.is_dir():
         raise InputError(f"Data {name!r}: {str(folder)!r} is missing; clone the repository anew, or name other data")
@@ -79,29 +85,48 @@ def split(folder: Path, name: str, origin: str, rule: SplitRule, *, source: str 
         raise InputError(f"Data '{escaped(undecodable[0])}': that name is not UTF-8; rename it")
     folder = content_root(folder)
     own = own_split.find(folder)
-    train, validation, test = _bring(own, rule) if own else _make(ImageFolder(folder), rule)
+    parts = _open(own, rule) if own else [ImageFolder(folder)]
     notes = own.notes(uses_validation=rule.validation) if own else []
-    notes += notes_of([part for part in (train, validation, test) if part])
-    return Splits(name, train, test, origin, validation, rule, source, tuple(notes))
+    notes += notes_of(parts)
+    if corrections:
+        notes += corrections.notes(folder, parts)
+        rule = replace(rule, corrections=corrections.digest)
+        parts = [corrections.apply(part, folder) for part in parts]
+        parts[0], taken = _apart(parts[0], parts[1:])
+        if taken:
+            notes.append(f"Corrections: {taken} training images left out, of groups that stand in another part")
+    train, validation, test = _bring(parts, rule) if own else _make(parts[0], rule)
+    return Splits(name, train, test, origin, validation, rule, source, tuple(notes), folder)
 
 
-def _bring(own: own_split.OwnSplit, rule: SplitRule) -> tuple[ImageFolder, ImageFolder | None, ImageFolder]:
-    """Open the parts that a data set brings; if a validation part is wanted and there is none, make it of training."""
+def _open(own: own_split.OwnSplit, rule: SplitRule) -> list[ImageFolder]:
+    """Open the parts that a data set brings: to train on, to test on, and to choose by if that is wanted and there."""
     if rule.validation and own.validation:
-        train, test, validation = open_together(own.train, own.test, own.validation)
-        return train, validation, test
-    train, test = pair(own.train, own.test)
-    if not rule.validation:
-        return train, None, test
+        return open_together(own.train, own.test, own.validation)
+    return list(pair(own.train, own.test))
+
+
+def _apart(train: ImageFolder, others: Sequence[ImageFolder]) -> tuple[ImageFolder, int]:
+    """Return the training images of groups that stand in no other part, and how many they are fewer."""
+    elsewhere = {group for part in others for group in part.groups.values()}
+    kept = [i for i, (path, _) in enumerate(train.samples) if train.groups.get(path) not in elsewhere]
+    return train.subset(kept), len(train) - len(kept)
+
+
+def _bring(parts: list[ImageFolder], rule: SplitRule) -> tuple[ImageFolder, ImageFolder | None, ImageFolder]:
+    """Return the parts that a data set brings; a validation part that is wanted, and not there, comes from training."""
+    train, test, *validation = parts
+    if validation or not rule.validation:
+        return train, validation[0] if validation else None, test
     share = VALIDATION_SHARE / (1 - TEST_SHARE)
-    if rule.group_by is None:
-        return *hold_out(train, share, seed=rule.seed), test
-    return *hold_out_groups(train, round(1 / share), rule), test
+    if _is_grouped(train, rule):
+        return *hold_out_groups(train, round(1 / share), rule), test
+    return *hold_out(train, share, seed=rule.seed), test
 
 
 def _make(everything: ImageFolder, rule: SplitRule) -> tuple[ImageFolder, ImageFolder | None, ImageFolder]:
     """Make a training, perhaps a validation, and a test part."""
-    if rule.group_by is not None:
+    if _is_grouped(everything, rule):
         train, test = hold_out_groups(everything, round(1 / TEST_SHARE), rule)
         if not rule.validation:
             return train, None, test
@@ -110,6 +135,37 @@ def _make(everything: ImageFolder, rule: SplitRule) -> tuple[ImageFolder, ImageF
         return three_way_split(everything, seed=rule.seed)
     train, test = stratified_split(everything, seed=rule.seed)
     return train, None, test
+
+
+def _is_grouped(dataset: ImageFolder, rule: SplitRule) -> bool:
+    return rule.group_by is not None or bool(dataset.groups)
+
+
+def together(dataset: ImageFolder, pattern: str | None) -> list[int]:
+    """Return for each image the number of what it must stay together with.
+
+    Args:
+        dataset: image files, some of which corrections may have put into groups.
+        pattern: as `groups_of` takes it; images that it and corrections link, directly or not, are one group. None:
+            what no correction groups stands for itself.
+
+    Raises:
+        InputError: as `groups_of`.
+    """
+    named = [path for path, _ in dataset.samples] if pattern is None else groups_of(dataset, pattern)
+    leader: dict[object, object] = {}
+
+    def find(name: object) -> object:
+        while (above := leader.setdefault(name, name)) != name:
+            name = above
+        return name
+
+    for (path, _), by_name in zip(dataset.samples, named, strict=True):
+        if path in dataset.groups:
+            leader[find(("named", by_name))] = find(("corrected", dataset.groups[path]))
+    found = [find(("named", by_name)) for by_name in named]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(found))}
+    return [numbers[name] for name in found]
 
 
 def groups_of(dataset: ImageFolder, pattern: str) -> list[str]:
@@ -144,15 +200,16 @@ def hold_out_groups(dataset: ImageFolder, folds: int, rule: SplitRule) -> tuple[
     """
     from sklearn.model_selection import StratifiedGroupKFold  # late: it takes half a second, here and below
 
-    groups = groups_of(dataset, rule.group_by)
+    groups = together(dataset, rule.group_by)
+    said = "The corrections" if rule.group_by is None else f"--group-by {rule.group_by!r}"
     if len(set(groups)) < folds:
-        raise InputError(f"--group-by {rule.group_by!r} makes {len(set(groups))} groups; a split needs {folds}")
+        raise InputError(f"{said}: {len(set(groups))} groups; a split needs {folds}")
     dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=rule.seed)
     kept, out = next(dealer.split(dataset.targets, dataset.targets, groups))
     for part in (kept, out):
         if lacking := set(range(len(dataset.classes))) - {dataset.targets[i] for i in part}:
             names = listed([dataset.classes[label] for label in sorted(lacking)], ", ")
-            raise InputError(f"--group-by {rule.group_by!r}: {names} cannot be split; each class needs more groups")
+            raise InputError(f"{said}: {names} cannot be split; each class needs more groups")
     return dataset.subset(kept), dataset.subset(out)
 
 

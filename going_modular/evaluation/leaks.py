@@ -27,6 +27,7 @@ from going_modular.data.tiles import tiles
 IDENTICAL, NEAR = "identical", "nearly identical"
 
 HASH_SIDE = 16  # of the square of low frequencies that make a hash: 256 bits, where the usual 64 take strangers for one
+BITS = HASH_SIDE**2  # of a hash
 MAX_DISTANCE = 50  # bits that may differ between nearly identical images
 MIN_DETAIL = 1.0  # standard deviation in grey levels; below, as in a plain colour, the hash is made of noise
 _SHRUNK = 4 * HASH_SIDE  # pixels a side: what imagehash looks at
@@ -59,7 +60,7 @@ def find(train_paths: Sequence[str | Path], test_paths: Sequence[str | Path]) ->
     Raises:
         InputError: an image cannot be opened.
     """
-    train, test = _read(train_paths), _read(test_paths)
+    train, test = fingerprints(train_paths), fingerprints(test_paths)
     kinds = dict.fromkeys(_near(train, test), NEAR) | dict.fromkeys(_identical(train, test), IDENTICAL)
     return [Leak(train_paths[i], test_paths[j], kinds[i, j]) for i, j in sorted(kinds)]
 
@@ -82,20 +83,24 @@ def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return sum(np.bitwise_count(ours[:, None] ^ theirs).astype(np.uint16) for ours, theirs in words)
 
 
-class _Prints(NamedTuple):
-    """What is kept of N images."""
+class Fingerprints(NamedTuple):
+    """What is kept of N images: `digests` tell which are identical, `hashes` which are nearly so."""
 
     digests: list[bytes]  # of size and pixels
     hashes: np.ndarray  # (N, 4)
-    detailed: np.ndarray  # (N,) of bool
+    detailed: np.ndarray  # (N,) of bool; without detail a hash says nothing
 
 
-def _read(paths: Sequence[str | Path]) -> _Prints:
-    """Return what is kept of image files: from disk, where it was kept before, else from their pixels."""
+def fingerprints(paths: Sequence[str | Path]) -> Fingerprints:
+    """Return what is kept of image files: from disk, where it was kept before, else from their pixels.
+
+    Raises:
+        InputError: an image cannot be opened.
+    """
     made_by = f"{PIL.__version__} {version('imagehash')} {HASH_SIDE} {MIN_DETAIL}".replace(" ", "-")
     store = FeatureStore(download.cache_folder() / "fingerprints" / made_by)
     hashes = hash_files(paths)
-    rows = torch.empty(len(paths), _DIGEST_BYTES + HASH_SIDE**2 // 8 + 1, dtype=torch.uint8)
+    rows = torch.empty(len(paths), _DIGEST_BYTES + BITS // 8 + 1, dtype=torch.uint8)
     missing = np.flatnonzero(~store.read(hashes, rows))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         prints = list(pool.map(_fingerprint, [paths[i] for i in missing]))
@@ -105,7 +110,7 @@ def _read(paths: Sequence[str | Path]) -> _Prints:
         )
         store.write([hashes[i] for i in missing], rows[missing])
     digests, words, detailed = np.split(rows.numpy(), [_DIGEST_BYTES, -1], axis=1)
-    return _Prints([row.tobytes() for row in digests], words.copy().view(np.uint64), detailed[:, 0].astype(bool))
+    return Fingerprints([row.tobytes() for row in digests], words.copy().view(np.uint64), detailed[:, 0].astype(bool))
 
 
 def _fingerprint(path: str | Path) -> bytes:
@@ -118,7 +123,7 @@ def _fingerprint(path: str | Path) -> bytes:
     return pixels.digest() + perceptual_hash(small).tobytes() + bytes([ImageStat.Stat(small).stddev[0] >= MIN_DETAIL])
 
 
-def _near(train: _Prints, test: _Prints) -> Iterator[tuple[int, int]]:
+def _near(train: Fingerprints, test: Fingerprints) -> Iterator[tuple[int, int]]:
     for start in range(0, len(train.hashes), _BLOCK):
         block = slice(start, start + _BLOCK)
         near = distances(train.hashes[block], test.hashes) <= MAX_DISTANCE
@@ -127,7 +132,7 @@ def _near(train: _Prints, test: _Prints) -> Iterator[tuple[int, int]]:
             yield start + i, j
 
 
-def _identical(train: _Prints, test: _Prints) -> Iterator[tuple[int, int]]:
+def _identical(train: Fingerprints, test: Fingerprints) -> Iterator[tuple[int, int]]:
     places = defaultdict(list)
     for j, digest in enumerate(test.digests):
         places[digest].append(j)

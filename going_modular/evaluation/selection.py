@@ -1,7 +1,7 @@
 """Which images an evaluation measures: never one that the model was trained on without saying so."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,6 +31,18 @@ def is_own(splits: Splits, trained_on: Provenance | None) -> bool:
         return False
     wanted = np.unique(trained_on.digests["test"])
     return np.isin(wanted, provenance.digest(_everything(splits))).sum() >= max(len(wanted) / 2, 1)
+
+
+def with_note_on_corrections(splits: Splits, trained_on: Provenance) -> Splits:
+    """Return the run's own data with a line more to print, where it is corrected otherwise than for training."""
+    before, now = trained_on.rule.corrections, splits.rule.corrections
+    if before == now:
+        return splits
+    if now is None:
+        note = f"the model was trained with some ({before}), none are made here; name their file with --corrections"
+    else:
+        note = f"the model was trained with {f'others ({before})' if before else 'none'}"
+    return replace(splits, notes=(*splits.notes, f"Corrections: {note}"))
 
 
 def select(splits: Splits, trained_on: Provenance | None, split: str) -> Selection:

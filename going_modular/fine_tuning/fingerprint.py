@@ -6,6 +6,7 @@ from pathlib import Path
 from going_modular.common import files, strict_json
 from going_modular.common.errors import InputError
 from going_modular.data import provenance
+from going_modular.data.image_folder import ImageFolder
 from going_modular.data.splits import Splits
 from going_modular.data.walk import canonical
 
@@ -67,9 +68,18 @@ def _describe(splits: Splits) -> dict[str, dict[str, str]]:
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     root = os.path.commonpath([Path(part.root).absolute() for part in parts.values()])  # of train/ and test/, or one
     return {
-        name: {_relative(path, root): f"{digest:016x}" for (path, _), digest in zip(part.samples, digests, strict=True)}
+        name: {
+            _relative(path, root) + _moved(part, path, label): f"{digest:016x}"
+            for (path, label), digest in zip(part.samples, digests, strict=True)
+        }
         for name, part, digests in ((name, part, provenance.digest(part).tolist()) for name, part in parts.items())
     }
+
+
+def _moved(part: ImageFolder, path: str, label: int) -> str:
+    """Return where an image was moved by a correction, to stand after its path; nothing for all others."""
+    folder = canonical(Path(path).relative_to(part.root).parts[0])
+    return "" if folder == part.classes[label] else f" -> {part.classes[label]}"
 
 
 def _relative(path: str, root: str) -> str:

@@ -85,7 +85,8 @@ def prepare(settings: Settings) -> Job:
     precision = "fp16" if settings.precision == "fp16" else resolve_precision(settings.precision, device)
     clock.lap("model")
     weights = pretrained.from_anywhere(name, settings.weights)
-    settings = dataclasses.replace(settings, model=name, data=splits.source, weights=weights)
+    corrections = settings.corrections and str(Path(settings.corrections).resolve())
+    settings = dataclasses.replace(settings, model=name, data=splits.source, weights=weights, corrections=corrections)
     return Job(settings, stages, model, transform, splits.with_transform(transform), device, precision, clock)
 
 
@@ -121,7 +122,13 @@ def _choose_device(settings: Settings) -> str:
 def _load(settings: Settings) -> Splits:
     if settings.resume and settings.data is not None and not sources.is_here(settings.data):
         raise InputError(f"Data {settings.data!r} of this run is not there; name its new place with --data")
-    splits = data_setup.load_splits(settings.data, seed=settings.seed, validation=True, group_by=settings.group_by)
+    splits = data_setup.load_splits(
+        settings.data,
+        seed=settings.seed,
+        validation=True,
+        group_by=settings.group_by,
+        corrections=settings.corrections,
+    )
     if settings.train_images is not None and settings.train_images < len(splits.train):
         _, chosen = hold_out(splits.train, settings.train_images / len(splits.train), seed=settings.seed)
         splits = dataclasses.replace(splits, train=chosen)

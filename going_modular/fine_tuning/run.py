@@ -10,6 +10,7 @@ from going_modular import features, metrics, model_builder
 from going_modular.common import cli, files
 from going_modular.common.errors import InputError
 from going_modular.data import provenance
+from going_modular.evaluation import symptoms
 from going_modular.fine_tuning import checkpoints, fingerprint, launch, stages
 from going_modular.fine_tuning.job import Job, prepare
 from going_modular.fine_tuning.settings import Settings, file_content, read_file
@@ -154,3 +155,5 @@ def _write(job: Job, fitted: dict[str, stages.Fitted], logits: torch.Tensor) -> 
         f"{summary['val_accuracy']:.3f}"
     )
     print(run_folder.report(settings.output, summary, FILES))
+    if said := symptoms.find(history, logits, splits.class_names, trained_with=splits.train.targets):
+        print(said)

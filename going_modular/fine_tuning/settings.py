@@ -85,6 +85,7 @@ class Settings:
     compile: bool = False
     seed: int = DEFAULT_SEED
     group_by: str | None = None  # None: every image for itself
+    corrections: str | None = None  # a file of them, made before the split
     output: Path | None = None  # None: a new folder under runs/
     resume: Path | None = None  # a run's folder, to go on with
 

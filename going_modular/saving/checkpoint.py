@@ -5,7 +5,7 @@ for EfficientNet-B0. It is data: loading it runs nothing (a pickle, what `torch.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -166,7 +166,7 @@ def _provenance(described: dict | None, tensors: dict[str, torch.Tensor]) -> Pro
     stored = {name.removeprefix(DIGESTS): tensors.pop(name) for name in list(tensors) if name.startswith(DIGESTS)}
     if described is None:
         return None
-    rule = SplitRule(described["seed"], described["validation"], described["group_by"])
+    rule = SplitRule(*(described.get(field.name) for field in fields(SplitRule)))  # older ones know no corrections
     digests = {part: rows.numpy().reshape(-1).view("<u8").astype(np.uint64) for part, rows in stored.items()}
     return Provenance(described["data"], rule, digests)
 

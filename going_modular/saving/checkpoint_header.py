@@ -29,7 +29,9 @@ MOST_IMAGES = 20_000_000  # in a part of the data
 _LENGTH_BYTES = 8
 _FLOATS = ("F16", "BF16", "F32", "F64")
 _INTEGERS = {torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8"}
-_TEXTS = {"model": 100, "weights": 100, "data": 255, "group_by": 1000, "file": 1000, "sha256": 64}  # characters
+_TEXTS = {  # characters
+    "model": 100, "weights": 100, "data": 255, "group_by": 1000, "corrections": 16, "file": 1000, "sha256": 64
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def _is_provenance(fields: object) -> bool:
         and type(fields.get("seed")) is int
         and 0 <= fields["seed"] < 2**32
         and isinstance(fields.get("validation"), bool)
-        and (fields.get("group_by") is None or _is_text(fields, "group_by"))
+        and all(fields.get(name) is None or _is_text(fields, name) for name in ("group_by", "corrections"))
     )
 
 

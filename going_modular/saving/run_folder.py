@@ -199,16 +199,17 @@ def finish(
 
 
 class KeepFinishedEpochs:
-    """Keep what the finished epochs of a head's training gave, when Ctrl-C ends it in this context.
+    """Keep what the finished epochs of a head's training gave, when Ctrl-C ends it in this context, or it diverges.
 
     Args:
         trained: the model, and what it is trained with.
         folder: to write into; None for a new one under runs/, made when it is needed.
         clock: of the run.
+        diverged: the kind of error that says that a loss is not finite.
     """
 
-    def __init__(self, trained: Trained, folder: Path | None, clock: Clock) -> None:
-        self.trained, self.folder, self.clock = trained, folder, clock
+    def __init__(self, trained: Trained, folder: Path | None, clock: Clock, *, diverged: type[InputError]) -> None:
+        self.trained, self.folder, self.clock, self.diverged = trained, folder, clock, diverged
         self.history: dict[str, list[float]] | None = None
         self.is_folder_made = False
 
@@ -228,20 +229,23 @@ class KeepFinishedEpochs:
     def __enter__(self) -> "KeepFinishedEpochs":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """On Ctrl-C, write checkpoint and metrics.json, which say that the run was interrupted, and say so.
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        """After an early end, write checkpoint and metrics.json, which say that the run was interrupted, and say so.
 
         Raises:
-            KeyboardInterrupt: whose message says what was kept.
+            KeyboardInterrupt, InputError: on Ctrl-C, or as a loss is not finite; the message says what was kept.
         """
-        if kind is None or not issubclass(kind, KeyboardInterrupt) or self.history is None:
+        if kind is None or not issubclass(kind, KeyboardInterrupt | self.diverged) or self.history is None:
             return
         folder = self.make_folder()
         model_builder.head(self.trained.model).load_state_dict(self.head)
         self.clock.lap("head")
         save_checkpoint(folder, self.trained, {"interrupted": True})
         files.write_json(folder / METRICS, summarize(self.trained, self.history, self.clock) | {"interrupted": True})
-        raise KeyboardInterrupt(f"epochs 1 to {len(self.history['train_loss'])} are kept in {folder}") from None
+        kept = f"epochs 1 to {len(self.history['train_loss'])} are kept in {folder}"
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(kept) from None
+        raise InputError(f"{error}; {kept}") from None
 
 
 def save_checkpoint(folder: Path, trained: Trained, metrics: dict[str, object]) -> None:
