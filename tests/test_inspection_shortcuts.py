@@ -29,6 +29,7 @@ def test_a_border_in_one_class_is_told_by_the_frame_alone():
     assert found(facts([measure(image) for image in framed]))["frame"]
 
 
+@pytest.mark.slow
 def test_format_file_size_and_image_size_are_told(tmp_path):
     qualities = []
     for i in range(COUNT):

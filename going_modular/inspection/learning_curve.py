@@ -26,7 +26,7 @@ DEVIATIONS = 1.96  # of a normal distribution, to each side of 95%
 
 @dataclass(frozen=True)
 class Point:
-    """Accuracy with a number of images, and its 95% band; all in [0, 1]."""
+    """Accuracy with a number of images, and its band, of 95% if errors are normal; all in [0, 1]."""
 
     images: float  # a class, on average
     accuracy: float
@@ -40,7 +40,7 @@ class LearningCurve:
 
     measured: tuple[Point, ...]  # rising numbers; the band holds a single training and test
     now: Point  # with all images there are, read from the power law
-    ahead: Point  # with twice as many
+    ahead: Point  # with twice as many; the band is a little narrow, as `benchmarks/bench_inspect.py` measures
 
     @property
     def gain(self) -> float:
