@@ -30,7 +30,7 @@ from torchvision import datasets
 
 from going_modular import data_setup, engine, features, model_builder
 from going_modular.common import device
-from going_modular.data import images, resizing, splits
+from going_modular.data import images, resizing, splits, upright
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MODEL = "efficientnet_lite0"
@@ -75,7 +75,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 def decode(path: str, side: int) -> None:
     """Decode a file at the fraction, and nothing else."""
     with Image.open(path) as image:
-        image.draft(None, (images.SCALED_MARGIN * side,) * 2)
+        image.draft(None, (upright.SCALED_MARGIN * side,) * 2)
         image.load()
 
 
@@ -185,7 +185,7 @@ def main() -> None:
         f"Photos of {SIZE[0]}x{SIZE[1]}, JPEG of quality {QUALITY}; {MODEL} on {device.default_num_workers()} cores, "
         f"{device.resolve_precision('auto', 'cpu')}; torch {torch.__version__}, Python {platform.python_version()}",
         f"The transform resizes the short side to {resizing.short_side(transform)} px; at least "
-        f"{images.SCALED_MARGIN} times that is decoded. Medians of {options.runs} runs",
+        f"{upright.SCALED_MARGIN} times that is decoded. Medians of {options.runs} runs",
     ]
     for name, grain in (("enlarged photos", 0.0), ("the same with grain", GRAIN)):
         with tempfile.TemporaryDirectory() as folder:

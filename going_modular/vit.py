@@ -242,7 +242,7 @@ class VisionTransformer(nn.Module):
     ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
         """Return the tokens (B, T, D) after some blocks, and the attention in each if asked."""
         self._check(images, mask)
-        class_tokens = self.class_token.expand(len(images), -1, -1)
+        class_tokens = self.class_token.expand(images.shape[0], -1, -1)  # len() would fix it in an export
         tokens = torch.cat([class_tokens, self.patch_embedding(images)], dim=1)
         tokens = self.dropout(tokens + self.position_embedding)  # equation 1
         attentions = []

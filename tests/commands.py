@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from going_modular import evaluate, fine_tune, inspect_data, predict, train
+from going_modular import compare, evaluate, export, fine_tune, inspect_data, predict, train
 from going_modular.common import cli
 
 PACKAGE = Path(train.__file__).parent
@@ -21,6 +21,8 @@ COMMANDS = {
     "fine_tune.py": fine_tune._main,
     "evaluate.py": evaluate._main,
     "inspect_data.py": inspect_data._main,
+    "export.py": export._main,
+    "compare.py": compare._main,
 }
 LITE0 = ("--model", "efficientnet_lite0")
 HANGS = 120  # seconds; a limit for what should end, no measurement

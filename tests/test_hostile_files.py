@@ -25,7 +25,7 @@ from PIL import Image
 from going_modular import data_setup
 from going_modular.common import errors, files, progress
 from going_modular.common.errors import InputError
-from going_modular.data import download, feature_store, grey, images, sources, tiles, zips
+from going_modular.data import download, feature_store, grey, images, sources, tiles, upright, zips
 from going_modular.data.feature_store import FeatureStore
 from going_modular.evaluation import leaks
 
@@ -550,7 +550,7 @@ def test_formats_that_take_more_memory_have_lower_limits(tmp_path, extension, mo
 def decode_in_turn(path, inside, worst):
     """Open an image some times; note how many processes were about it at the most."""
     images.IN_TURN_PIXELS = 0
-    convert = images._to_rgb
+    convert = upright._to_rgb
 
     def watched(image):
         with inside.get_lock():
@@ -561,7 +561,7 @@ def decode_in_turn(path, inside, worst):
             inside.value -= 1
         return converted[0]
 
-    images._to_rgb = watched
+    upright._to_rgb = watched
     for _ in range(15):
         images.open_image(path)
 

@@ -12,7 +12,7 @@ from torchvision.transforms._presets import ImageClassification
 
 from going_modular import data_setup, features, model_builder, predict
 from going_modular.common.errors import InputError
-from going_modular.data import feature_store, images, resizing, sources, views
+from going_modular.data import feature_store, images, resizing, sources, upright, views
 from going_modular.evaluation import leaks
 from going_modular.models.timm_weights import TimmTransform
 
@@ -108,7 +108,7 @@ def test_of_a_panorama_the_short_side_counts(tmp_path, picture, size):
     short, fraction = (75, 4) if min(size) == 300 else (40, 1)
     assert min(scaled.size) == short
     assert scaled.size == tuple(side // fraction for side in whole.size)
-    assert max(scaled.size) <= images.MAX_ASPECT_RATIO * min(scaled.size)
+    assert max(scaled.size) <= upright.MAX_ASPECT_RATIO * min(scaled.size)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])

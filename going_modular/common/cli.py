@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import unicodedata
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -185,6 +186,11 @@ def printable(text: str) -> str:
 def unprintable(text: str) -> list[str]:
     """Return the characters of a text that `printable` escapes."""
     return _UNPRINTABLE.findall(text)
+
+
+def display_width(text: str) -> int:
+    """Count the columns of a text, two for a Chinese character and its like."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def _escape(match: re.Match) -> str:

@@ -1,6 +1,5 @@
 """Names in figures: a font that has their characters, and no more of them than fits."""
 
-import unicodedata
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -9,7 +8,7 @@ import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
-from going_modular.common.cli import unprintable
+from going_modular.common.cli import display_width, unprintable
 
 NAME_COLUMNS = 20  # of a class name, a Latin letter each: what fits above an image
 WARNED = 10  # names that no font has, a warning each; the others are counted
@@ -54,11 +53,6 @@ def _shorten(text: str) -> str:
         kept -= 1
         short = f"{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}"
     return short
-
-
-def display_width(text: str) -> int:
-    """Count the columns of a text, two for a Chinese character and its like."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 @cache

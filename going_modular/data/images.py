@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import math
 import os
 import struct
 import warnings
@@ -12,22 +11,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
-from PIL import ExifTags, Image
+from PIL import Image
 
 from going_modular.common import files
 from going_modular.common.errors import InputError, listed
-from going_modular.data import grey
-from going_modular.data.tiles import tiles
+from going_modular.data import upright
 
 PHOTO_EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".jp2"}
 EXTENSIONS = PHOTO_EXTENSIONS | {".ppm", ".pgm", ".pbm", ".pnm"}
 HEIF_EXTENSIONS = {".heic", ".heif", ".hif"}  # what phones write; read where pillow-heif is installed
 
 READING = b"2"  # counted up when the pixels that some file gives change: features are found by it
-
-# Pillow's names. Its other readers are for documents (EPS starts Ghostscript), icons and textures: not for photos
-# that strangers sent.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "HEIF")
 
 MAX_PIXELS = 2 * (1024**3 // 4 // 3)  # what Pillow refuses above, 179 megapixels
 MAX_FILE_BYTES = 2 * 10**9
@@ -36,36 +30,16 @@ MAX_FILE_BYTES = 2 * 10**9
 _MAX_DECODING_BYTES = 12 * MAX_PIXELS
 _WEBP_BYTES, _JPEG2000_CHANNEL_BYTES = 18, 6.5
 
-_YCBCR = 6  # what a TIFF calls it
-
 # Images above this size, which no usual camera has, wait in line; but not for a process that was suspended.
 IN_TURN_PIXELS = 2**26
 IN_TURN_SECONDS = 60.0
-
-# Formats that can be decoded at a fraction, MPO being what phones make of several JPEGs, and how many times the short
-# side that is wanted must be left of an image.
-_SCALED_FORMATS = ("JPEG", "MPO")
-SCALED_MARGIN = 2
-
-# Resizing by the short side multiplies the long one: a 1x4000 strip at 224 pixels would ask for gigabytes.
-MAX_ASPECT_RATIO = 8
-
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def open_image(path: str | Path, *, short_side: int | None = None) -> Image.Image:
     """Open an image file as an upright RGB image.
 
     EXIF rotation is applied, transparency becomes white, and the first frame stands for an animation. Of an image
-    longer than `MAX_ASPECT_RATIO` times its width only the centre is kept; every other image keeps its size.
+    longer than `upright.MAX_ASPECT_RATIO` times its width only the centre is kept; every other image keeps its size.
 
     With `short_side`, a JPEG may be decoded at a half, a quarter or an eighth of its size, which takes a fraction of
     the time: whichever leaves twice that side. Resized to it, pixels are off by about 0.2 of 255, or where its sides
@@ -91,7 +65,7 @@ def open_image(path: str | Path, *, short_side: int | None = None) -> Image.Imag
     largest are refused.
 
     Args:
-        path: File in one of the `FORMATS`, told by its content, whatever its extension.
+        path: File in one of `upright.FORMATS`, told by its content, whatever its extension.
         short_side: What its short side will be resized to, in pixels, as `resizing.short_side` tells; None to keep the
             image's size.
 
@@ -197,46 +171,9 @@ def _convert(image: Image.Image, short_side: int | None = None) -> Image.Image:
     """Decode an image of which the header has been read, and make it upright RGB."""
     _check_size(image)
     with _in_turn() if image.width * image.height > IN_TURN_PIXELS else contextlib.nullcontext():
-        _mend_layout(image)
-        size = _draft(image, SCALED_MARGIN * short_side) if short_side else None
-        image.load()
-        upright, turn = _to_rgb(image), _TURNS.get(_orientation(image))
+        decoded = upright.decode(image, short_side)
         del image  # its memory is wanted
-        if size not in (None, upright.size):
-            upright = upright.crop((0, 0, *size))
-        if turn is not None:
-            upright = upright.transpose(turn)
-        upright = _crop_strip(upright)
-
-    # Metadata of the file no longer fits: whoever honoured its rotation would turn the image twice.
-    upright.info = {}
-    return upright
-
-
-def _draft(image: Image.Image, least: int) -> tuple[int, int] | None:
-    """Have a JPEG decoded at a fraction that leaves its sides `least` long at least; return the size to keep of it.
-
-    It is None where there is no such choice. A last column or row that stands for less than half of what the others do
-    is not kept: it would stretch the picture.
-    """
-    drafted = image.draft(None, (least, least)) if image.format in _SCALED_FORMATS else None
-    if drafted is None:
-        return None
-    _, (_, _, width, height) = drafted  # how much of the decoded image is picture
-    return math.ceil(width - 0.5), math.ceil(height - 0.5)
-
-
-def _mend_layout(image: Image.Image) -> None:
-    """Let uncompressed YCbCr in a TIFF be read: Pillow before 13 takes it for RGB with four bytes a pixel."""
-    is_mistaken = (
-        image.format == "TIFF"
-        and image.mode == "RGB"
-        and image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == _YCBCR
-        and all(codec == "raw" and layout[0] == "RGBX" for codec, _, _, layout in image.tile)
-    )
-    if is_mistaken:
-        image._mode = "YCbCr"  # of those versions there will be no others
-        image.tile = [(codec, box, at, ("YCbCr", *layout[1:])) for codec, box, at, layout in image.tile]
+        return upright.straighten(*decoded)
 
 
 def _check_size(image: Image.Image) -> None:
@@ -261,7 +198,7 @@ def _open_header(file: BinaryIO) -> Image.Image:
     prefix = file.read(16)
     if not prefix:
         raise InputError("the file is empty; replace or remove it")
-    for name in FORMATS:
+    for name in upright.FORMATS:
         factory, accepts = Image.OPEN.get(name, (None, None))
         try:
             # Not True but a string: Pillow was built without the library for this format.
@@ -300,35 +237,3 @@ def _reads_heif() -> bool:
     except (ImportError, OSError):  # OSError: a library that it needs is missing
         return False
     return True
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if grey.is_deep(image):
-        return grey.to_eight_bits(image).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    on_white = Image.new("RGB", image.size)
-    for corner, tile in tiles(image):
-        straight = tile.convert("LA") if tile.mode == "La" else tile  # all that Pillow does with "La"
-        rgba = straight.convert("RGBA")
-        on_white.paste(Image.alpha_composite(Image.new("RGBA", tile.size, "white"), rgba).convert("RGB"), corner)
-    return on_white
-
-
-def _orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation, 1 to 8, of a loaded image; ImageOps.exif_transpose fails on broken metadata."""
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # the parser raises nearly anything; a photo with broken metadata is still a photo
-        return 1
-
-
-def _crop_strip(image: Image.Image) -> Image.Image:
-    """Centre-crop an image longer than MAX_ASPECT_RATIO times its width, or the reverse."""
-    width, height = image.size
-    new_width = min(width, height * MAX_ASPECT_RATIO)
-    new_height = min(height, width * MAX_ASPECT_RATIO)
-    if (new_width, new_height) == (width, height):
-        return image
-    left, top = (width - new_width) // 2, (height - new_height) // 2
-    return image.crop((left, top, left + new_width, top + new_height))

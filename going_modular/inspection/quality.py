@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from going_modular.data import images
+from going_modular.data import images, upright
 
 DARK, BRIGHT, BLURRED, TINY, PLAIN, SCREENSHOT = "dark", "bright", "blurred", "tiny", "no detail", "screenshot or text"
 
@@ -129,7 +129,7 @@ def _judgements(quality: Quality) -> list[tuple[str, bool, float]]:
 
 def _header(path: str | Path, image: Image.Image) -> tuple[tuple[int, int], str]:
     """Return the size, upright, and the format of a file that was opened before."""
-    with Image.open(path, formats=images.FORMATS) as header:
+    with Image.open(path, formats=upright.FORMATS) as header:
         size, file_format = header.size, header.format
     is_turned = (size[0] > size[1]) != (image.width > image.height) and image.width != image.height
     return (size[::-1] if is_turned else size), file_format

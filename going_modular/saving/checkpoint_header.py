@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision.models import WeightsEnum
 
@@ -99,8 +100,7 @@ def check_fit(path: Path, header: Header, name: str, entry: WeightsEnum, class_n
     Raises:
         InputError: tensors are missing, too many, or of another shape or kind.
     """
-    with _WithoutNumbers():
-        model = model_builder.assemble(name, len(class_names), entry)
+    model = skeleton(name, len(class_names), entry)
     if header.described.get("reads") != model_builder.reads(model):
         raise InputError(
             f"Checkpoint {str(path)!r}: its head is for other features of {name} than this version gives; train again"
@@ -114,6 +114,16 @@ def check_fit(path: Path, header: Header, name: str, entry: WeightsEnum, class_n
         raise InputError(
             f"Checkpoint {str(path)!r} does not fit {name} with the {len(class_names)} classes it names; train again"
         )
+
+
+def skeleton(name: str, num_classes: int, entry: WeightsEnum) -> nn.Module:
+    """Build a model whose tensors have shapes, and no memory: what `model_builder.assemble` builds, but for numbers.
+
+    Raises:
+        InputError: no Linear at the end.
+    """
+    with _WithoutNumbers():
+        return model_builder.assemble(name, num_classes, entry)
 
 
 def are_class_names(names: object) -> bool:

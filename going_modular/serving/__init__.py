@@ -1,0 +1,1 @@
+"""What export.py, compare.py and the like need: models that leave torch, and runs side by side."""
