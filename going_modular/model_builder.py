@@ -1,8 +1,10 @@
 """Build a classifier by name: a frozen, pretrained backbone with its transform, and a new head.
 
-model, transform = create_model("efficientnet_b0", num_classes=3)
-head(model)      # the part that trains, a module like any other
-backbone(model)  # the part that does not: images in, features out
+    model, transform = create_model("efficientnet_b0", num_classes=3)
+    head(model)      # the part that trains, a module like any other
+    backbone(model)  # the part that does not: images in, features out
+
+Both share the model's parameters.
 """
 
 import copy

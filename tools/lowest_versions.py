@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
-MAINTAINERS = "dev"  # the extra that nobody needs at run time
+MAINTAINERS = ("dev", "site")  # the extras that nobody needs at run time
 
 
 def lowest(requirements: Iterable[str]) -> dict[str, str]:
@@ -47,14 +47,14 @@ def lowest(requirements: Iterable[str]) -> dict[str, str]:
 def runtime_requirements(pyproject: Path) -> list[str]:
     """Return what the package and its extras need, without what only maintainers do."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-    extras = [texts for name, texts in project["optional-dependencies"].items() if name != MAINTAINERS]
+    extras = [texts for name, texts in project["optional-dependencies"].items() if name not in MAINTAINERS]
     return [*project["dependencies"], *(text for texts in extras for text in texts)]
 
 
 def maintainers_pins(pyproject: Path, pins: Path) -> list[str]:
     """Return what only maintainers need, as requirements.txt pins it."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-    wanted = {Requirement(text).name for text in project["optional-dependencies"][MAINTAINERS]}
+    wanted = {Requirement(text).name for extra in MAINTAINERS for text in project["optional-dependencies"][extra]}
     lines = pins.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if re.split("[=<>!~]", line)[0] in wanted]
 

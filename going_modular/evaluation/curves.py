@@ -104,7 +104,7 @@ def precision_recall_curves(
 def reliability(logits: torch.Tensor, labels: Sequence[int] | torch.Tensor) -> Reliability:
     """Return how often predictions are right, by confidence, in the bins of the expected calibration error.
 
-    That error is the mean of |confidence - accuracy| over the bins, weighted by their counts.
+    That error is the mean of `|confidence - accuracy|` over the bins, weighted by their counts.
 
     Args, errors: as `roc_curves`.
     """
