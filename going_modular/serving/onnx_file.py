@@ -62,7 +62,7 @@ def describe(loaded: Checkpoint, file: Path, *, output: str) -> dict[str, str]:
     """
     return {
         "class_names": files.json_text(loaded.class_names),
-        "transform": json.dumps(describe_transform(loaded.transform)),
+        "transform": files.json_text(describe_transform(loaded.transform)),
         "output": output,
         "model": loaded.model_name,
         "weights": files.json_text(loaded.weights),
