@@ -1,6 +1,7 @@
 """What a training can tell of its data at nearly no cost: inspect_data.py looks closer."""
 
 import shlex
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +52,9 @@ def _copies(splits: Splits, train: torch.Tensor | None, test: torch.Tensor | Non
     found = set(np.flatnonzero(same).tolist())
     if train is not None and test is not None and len(train) * len(test) <= MOST_PRODUCTS:
         rows, columns = _most_alike(train, test)
-        pairs = leaks.find(ours[np.unique(rows)].tolist(), theirs[np.unique(columns)].tolist()) if len(rows) else []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that nothing can be kept on disk was said of the features
+            pairs = leaks.find(ours[np.unique(rows)].tolist(), theirs[np.unique(columns)].tolist()) if len(rows) else []
         place = {path: i for i, path in enumerate(theirs.tolist())}
         found |= {place[pair.test] for pair in pairs}
     if not found:
