@@ -10,6 +10,7 @@ import http.server
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,14 @@ def isolated(tmp_path_factory, monkeypatch):
     """Keep every test off the network and out of the user's cache folders."""
     for name, value in isolation(tmp_path_factory.mktemp("home")).items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def no_open_figures():
+    """Close what a test drew through pyplot: the next one in this process counts its own."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
 
 
 @pytest.fixture

@@ -391,7 +391,11 @@ def test_stopped_extraction_keeps_what_it_finished(make_classes, tmp_path, sent)
         features.extract(model, dataset, num_workers=0, cache={str(cache)!r})
     """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
-    assert run.returncode == -sent
+    if sent == signal.SIGKILL:
+        assert run.returncode == -sent
+    else:  # torch._dynamo, once imported, makes -2 of an interrupt a 1
+        assert run.returncode
+        assert f"KeyboardInterrupt: the features so far are kept in {cache}" in run.stderr
     [store] = cache.iterdir()
     kept = FeatureStore(store)
     hashes = feature_store.hash_files([path for path, _ in data_setup.ImageFolder(folder).samples])

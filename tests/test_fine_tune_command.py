@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from going_modular import data_setup, features, fine_tune, metrics, model_builder
 from going_modular.fine_tuning import recipes, stages
 from going_modular.fine_tuning import run as story
-from going_modular.fine_tuning.callbacks import EpochLines, TensorBoard
+from going_modular.fine_tuning.callbacks import DRAWINGS, EpochLines, TensorBoard
 from going_modular.fine_tuning.job import _load, prepare
 from going_modular.fine_tuning.settings import Settings
 from going_modular.saving import checkpoint
@@ -244,13 +244,16 @@ def test_watching_changes_no_result(data, monkeypatch):
 
 @pytest.mark.slow
 def test_tensorboard_has_curves_learning_rates_pictures_and_results(data):
-    settings = config(head_epochs=2, epochs=2, batch_size=2)
+    settings = config(head_epochs=2, epochs=4, patience=4, batch_size=2)
     succeed(COMMAND, "--config", settings, "--data", data, *LITE0, "--output", "run")
     events = EventAccumulator("run/tensorboard/all").Reload()
     tags = events.Tags()
     assert {"train_loss", "train_acc", "val_loss", "val_acc"} <= set(tags["scalars"])
     assert {"learning rate/head", "learning rate/block 18", "learning rate/block 1"} <= set(tags["scalars"])
     assert set(tags["images"]) == {"validation/confusion matrix", "validation/predictions"}
+    epochs = [event.step for event in events.Scalars("val_loss")]
+    drawn = [event.step for event in events.Images("validation/predictions")]
+    assert len(epochs) == 4 and len(drawn) == DRAWINGS and drawn[-1] >= epochs[-1]
     logged = [event.value for event in events.Scalars("val_loss")]
     assert logged == pytest.approx(summary("run")["history"]["val_loss"])
     results = EventAccumulator("run/tensorboard/results").Reload()

@@ -277,7 +277,7 @@ def test_no_group_stands_on_two_sides(tmp_path, validation):
         ("table(", "is no regular expression"),
         ("table", "has no group"),
         (r"chair(\d+)", "names no group for 48 of 48 images"),
-        ("(cat|dog)", "makes 2 groups; a split needs 5"),
+        ("(cat|dog)", "'(cat|dog)': 2 groups; a split needs 5"),
     ],
 )
 def test_a_pattern_that_makes_no_groups_is_refused(tmp_path, capsys, pattern, message):
@@ -291,7 +291,8 @@ def test_groups_travel_with_the_model(tmp_path):
     arguments = ("--data", "data", *LITE0, "--epochs", 2, "--output", "runs/run")
     succeed("train.py", *arguments, "--group-by", r"table(\d+)_")
     run = json.loads(Path("runs/run/metrics.json").read_text())
-    assert run["split"] == {"seed": 42, "validation": False, "group_by": r"table(\d+)_"}
+    rule = {"seed": 42, "validation": False, "group_by": r"table(\d+)_", "corrections": None}
+    assert run["split"] == rule
     assert measured()["confusion_matrix"] == run["confusion_matrix"]
     assert checkpoint.load(CHECKPOINT).trained_on.rule.group_by == r"table(\d+)_"
 

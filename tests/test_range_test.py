@@ -232,6 +232,9 @@ def test_images_in_mixed_precision_with_a_frozen_part():
 
 @slow
 @pytest.mark.skipif(not twin.IS_POSSIBLE, reason="this torch cannot stand in for a second device")
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="a GPU takes the stand-in's place; CUDA_VISIBLE_DEVICES= hides it"
+)
 def test_on_another_device_the_curve_is_the_cpus():
     # in a process of its own: torch asks once, at the first backward pass, which devices there are
     done = subprocess.run(

@@ -15,7 +15,7 @@ from going_modular.data.image_folder import ImageFolder
 from going_modular.fine_tuning.lightning_parts import Classifier
 from going_modular.saving.run_folder import GRID_IMAGES
 
-DRAWINGS = 5  # a stage, at least, where it has as many epochs: a drawing takes half a second
+DRAWINGS = 3  # a stage, the last after its last epoch: one takes a third of a second, as an epoch of kept maps does
 
 
 class EpochLines(L.Callback):
@@ -93,7 +93,8 @@ class TensorBoard(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Classifier) -> None:
         """Draw the confusion matrix, of all processes, and predictions."""
-        if (trainer.current_epoch + 1) % max(trainer.max_epochs // DRAWINGS, 1):
+        epoch, epochs = trainer.current_epoch, trainer.max_epochs
+        if (epoch + 1) * DRAWINGS // epochs == epoch * DRAWINGS // epochs:
             return
         matrix = pl_module.val_confusion.compute()
         if trainer.is_global_zero:
