@@ -253,7 +253,9 @@ def test_tensorboard_has_curves_learning_rates_pictures_and_results(data):
     assert set(tags["images"]) == {"validation/confusion matrix", "validation/predictions"}
     epochs = [event.step for event in events.Scalars("val_loss")]
     drawn = [event.step for event in events.Images("validation/predictions")]
-    assert len(epochs) == 4 and len(drawn) == DRAWINGS and drawn[-1] >= epochs[-1]
+    assert len(epochs) == 4
+    assert len(drawn) == DRAWINGS
+    assert drawn[-1] >= epochs[-1]
     logged = [event.value for event in events.Scalars("val_loss")]
     assert logged == pytest.approx(summary("run")["history"]["val_loss"])
     results = EventAccumulator("run/tensorboard/results").Reload()
