@@ -176,9 +176,10 @@ checks.nb01.split_in_proportion(split_in_proportion)
 #     return train_part, validation_part
 # ```
 #
-# It runs, and it is wrong. Write it without the bug. Return the items at the positions `train` with the transform
-# `augmented`, and those at `validation` with `plain`. The data set that came in keeps its transform in
-# `dataset.transform`, and stays as it was. It may be of any kind; `copy.copy` makes a second one over the same files.
+# It runs, and it is wrong. Write it without the bug. Return a pair of data sets: the training part, with the items at
+# the positions `train` and the transform `augmented`, and the validation part, with those at `validation` and `plain`.
+# The data set that came in keeps its transform in `dataset.transform`, and stays as it was. It may be of any kind;
+# `copy.copy` makes a second one over the same files.
 
 
 # %%
