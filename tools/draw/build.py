@@ -22,6 +22,7 @@ from tools.draw import (
     lesson_06,
     lesson_07,
     lesson_08,
+    lesson_10,
 )
 from tools.draw.style import Drawing
 
@@ -47,6 +48,8 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
         lesson_07.roc,
         lesson_08.data_parallel,
         lesson_08.memory,
+        lesson_10.what_travels,
+        lesson_10.roads_to_use,
     )
 }
 
