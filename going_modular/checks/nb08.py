@@ -288,7 +288,7 @@ def read_curves(attempt: Attempt) -> None:
         "ideal": "N devices that lose nothing are N times as fast",
         "amdahl": "at first nearly all is shared; in the end only what cannot be shared is left",
         "strong": "every device has less to do, while averaging takes no less",
-        "weak": "every device has as much to do as one alone, so the same share of each step goes into averaging",
+        "weak": "every device has as much to do as one alone; past a few devices a step gets hardly longer",
         "limit": "let N grow without end: what is left of the time of one device?",
         "strong_at_32": "read it off at the right end, as a whole number",
     }

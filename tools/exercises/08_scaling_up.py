@@ -113,8 +113,8 @@ checks.nb08.train_shares(my_train_shares)
 # ### Exercise 3: What fits? (write it; easy, 10 minutes)
 #
 # A network has so many `parameters`, of which `learning` learn, by AdamW. Everything is kept in float32, 4 bytes a
-# number. An image of a batch keeps `per_image` bytes of activations for the way back. The device has `memory` bytes.
-# Return how many images a batch can have at most, as a whole number, 0 if not even one fits.
+# number. An image of a batch takes `per_image` bytes, its own and those of its activations together. The device has
+# `memory` bytes. Return how many images a batch can have at most, as a whole number, 0 if not even one fits.
 #
 # `my_largest_batch(parameters=1000, learning=1000, per_image=100, memory=18_000)` is `20`.
 
