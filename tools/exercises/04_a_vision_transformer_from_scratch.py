@@ -207,6 +207,14 @@ Block = checks.nb04.yours_or_ours("block", MyBlock)
 # (`nn.Parameter`s of zeros, in the shapes that `embed` wants), `blocks` (an `nn.ModuleList` of `Block(hidden_dim,
 # mlp_dim, num_heads)`), `norm` (LayerNorm with `eps=1e-6`) and `head` (Linear from D to the classes). The way of an
 # image: patch embedding, `embed`, blocks, norm, token 0, head.
+#
+# <details><summary>A hint, on two tools that are new</summary>
+#
+# `nn.Parameter(tensor)` makes a tensor one of the module's weights, as soon as you assign it to `self`: then it is
+# trained and saved. `nn.ModuleList(...)` takes a list of modules, which you go through with `for`. In a plain list
+# PyTorch would not find them: their weights would be missing from `model.parameters()`.
+#
+# </details>
 
 
 # %%

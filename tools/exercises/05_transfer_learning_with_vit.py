@@ -40,7 +40,7 @@ def my_ask_blocks(features: np.ndarray, labels: np.ndarray, folds: list, make_pr
 checks.nb05.ask_blocks(my_ask_blocks)
 
 # %% [markdown]
-# ### Exercise 2: PCA by hand (easy, 10 minutes)
+# ### Exercise 2: PCA by hand (medium, 10 minutes)
 #
 # `tokens` (N, D) holds one token a row. Principal component analysis (PCA) finds the k directions along which the rows
 # differ most. Centre the rows (subtract the mean row), and take the singular value decomposition of what is left,
@@ -48,6 +48,13 @@ checks.nb05.ask_blocks(my_ask_blocks)
 # directions, of length 1, the one with the largest spread first. Return each row's coordinates along the first k of
 # them, (N, k). How does one get a row's coordinate along a direction? A direction may point either way: signs do not
 # count.
+#
+# <details><summary>A hint</summary>
+#
+# The coordinate of a row along a direction of length 1 is their dot product. A matrix product takes all at once: (N, D)
+# @ (D, k) gives (N, k). The first k directions are rows, (k, D), so they have to be transposed, `.T`.
+#
+# </details>
 
 
 # %%
