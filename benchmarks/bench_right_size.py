@@ -16,7 +16,7 @@ from joblib import Parallel, delayed
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from going_modular import data_setup, engine, features, model_builder
 from going_modular.data.splits import groups_of
@@ -29,20 +29,28 @@ HEAD_LR, LR, LAYER_DECAY, WEIGHT_DECAY = 1e-3, 3e-4, 0.9, 0.05
 DRAWS = 10_000  # of the bootstrap
 
 
-def load() -> tuple[nn.Module, TensorDataset, TensorDataset, np.ndarray]:
-    """Return the frozen model, the enlarged images with labels, their features with labels, and their tables."""
+def load(side: int) -> tuple[nn.Module, TensorDataset, TensorDataset, np.ndarray]:
+    """Return the frozen model, the images at a size with labels, their features with labels, and their tables."""
     model, transform = model_builder.create_model("efficientnet_lite0", 3)
     transform.resize_size = transform.crop_size = [SMALL]
     splits = data_setup.load_splits("sample", seed=SEED, validation=True, group_by=r"(\d+)")
     working = splits.train.joined_with(splits.validation)
     small = torch.stack([image for image, _ in working.with_transform(transform)])
-    large = F.interpolate(small, size=LARGE, mode="bicubic", antialias=True)
-    images = TensorDataset(large, torch.tensor(working.targets))
+    shown = small if side == SMALL else F.interpolate(small, size=side, mode="bicubic", antialias=True)
+    images = TensorDataset(shown, torch.tensor(working.targets))
     tables = np.unique(groups_of(working, r"(\d+)"), return_inverse=True)[1]
     return model, images, features.extract(model, images, cache=False, progress=False), tables
 
 
-def train(network: nn.Module, dataset: Subset, optimizer: torch.optim.Optimizer, updates: int, warmup: int) -> None:
+def train(
+    network: nn.Module,
+    dataset: Dataset,
+    optimizer: torch.optim.Optimizer,
+    updates: int,
+    warmup: int,
+    *,
+    mixed: torch.dtype | None = None,
+) -> None:
     """Train in so many batches, rounded up to whole epochs, with a cosine where there is a warm-up."""
     loader = DataLoader(dataset, BATCH, shuffle=True)
     epochs = -(-updates // len(loader))
@@ -50,7 +58,7 @@ def train(network: nn.Module, dataset: Subset, optimizer: torch.optim.Optimizer,
     options = {}
     if warmup:
         schedule = recipes.schedule(optimizer, "cosine", warmup_steps=warmup, total_steps=steps)
-        options = {"scheduler": schedule, "max_grad_norm": 1}
+        options = {"scheduler": schedule, "max_grad_norm": 1, "autocast_dtype": mixed}
     for _ in range(epochs):
         engine.train_step(network, loader, nn.CrossEntropyLoss(), optimizer, "cpu", **options)
 
@@ -92,7 +100,7 @@ def gain(before: np.ndarray, after: np.ndarray, tables: np.ndarray) -> str:
 
 def main() -> None:
     """Measure both seeds in all folds."""
-    model, images, extracted, tables = load()
+    model, images, extracted, tables = load(LARGE)
     labels = images.tensors[1].numpy()
     folds = list(StratifiedGroupKFold(3, shuffle=True, random_state=SEED).split(labels, labels, tables))
     jobs = [(seed, number) for seed in SEEDS for number in range(len(folds))]

@@ -213,22 +213,28 @@ def my_choice(scores: list[list[float]], test: list[float]) -> tuple[int, float]
 checks.nb06.choice(my_choice)
 
 # %% [markdown]
-# ### Exercise 7: Beat the head with 24 images (beat this score; hard, 30 minutes)
+# ### Exercise 7: Beat the head with 24 images (beat this score; medium, 30 minutes)
 #
 # You get 24 images of the sample, (24, 3, 64, 64), normalised for Lite0, and their labels, eight of each class. Return
 # a network that maps images (B, 3, 64, 64) to logits (B, 3). The score to beat is that of a head on Lite0's frozen
 # features of the same 24 images, and you have to beat it by five points in a hundred. Take whatever this notebook
-# offers, as long as you learn from these images alone; try ideas by cross-validation on the 24.
+# offers, as long as you learn from these images alone.
 #
 # `my_network(images, labels)(images)` has the shape `(24, 3)`.
 #
-# <details><summary>A start</summary>
+# <details><summary>A hint: how to begin</summary>
 #
-# `model_builder.create_model("efficientnet_lite0", 3)` gives a frozen network with a new head. A module may stand
-# before it in an `nn.Sequential`: `nn.Upsample(size=224, mode="bicubic")` enlarges images inside the network, as
-# section 2's `enlarge` does outside. Train what you return: a head that learned from features of enlarged images wants
-# enlarged images.
-# Of the 24 you may hold some back, to compare two ideas before you decide.
+# `model_builder.create_model("efficientnet_lite0", 3)` returns a frozen network with a new head, and its transform.
+# Look back: which change in this notebook gained most? Hold some of the 24 back, or fold them, and compare two ideas
+# there before you decide.
+#
+# </details>
+#
+# <details><summary>A second hint, which gives an answer away</summary>
+#
+# A module may stand before the network in an `nn.Sequential`: `nn.Upsample(size=224, mode="bicubic")` enlarges images
+# inside it, as section 2's `enlarge` does outside. Train what you return: a head that learned from features of
+# enlarged images wants enlarged images.
 #
 # </details>
 #
