@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from going_modular import checks
-from going_modular.checks import nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07, nb08, nb10
+from going_modular.checks import nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07, nb08, nb09, nb10
 from going_modular.checks._check import Check, describe, difference
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -186,7 +186,7 @@ def test_values_are_described_in_a_few_words(value, words):
 
 def test_there_is_a_module_of_checks_for_every_sheet():
     assert [f"nb{sheet.stem[:2]}" for sheet in SHEETS] == dir(checks)
-    modules = [nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07, nb08, nb10]
+    modules = [nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07, nb08, nb09, nb10]
     assert [getattr(checks, name) for name in dir(checks)] == modules
     with pytest.raises(AttributeError, match="There are no checks 'nb99'; there are nb00, "):
         _ = checks.nb99

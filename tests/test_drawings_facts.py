@@ -88,3 +88,12 @@ def test_the_sizes_in_memory_are_those_of_vit_b_16(drawn):
         lesson.WIDTH,
         lesson.MLP_WIDTH,
     )
+
+
+def test_a_burst_is_dealt_out_whole_by_plate_alone(drawn):
+    lesson = drawn("lesson_09")
+    for training, test in (lesson.BY_PHOTO, lesson.BY_PLATE):
+        assert sorted((*training, *test)) == list(lesson.BURSTS)
+        assert len(training) == len(lesson.BY_PHOTO[0])
+    assert set(lesson.BY_PHOTO[1]) <= set(lesson.BY_PHOTO[0])
+    assert not set(lesson.BY_PLATE[1]) & set(lesson.BY_PLATE[0])

@@ -22,6 +22,7 @@ from tools.draw import (
     lesson_06,
     lesson_07,
     lesson_08,
+    lesson_09,
     lesson_10,
 )
 from tools.draw.style import Drawing
@@ -48,6 +49,8 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
         lesson_07.roc,
         lesson_08.data_parallel,
         lesson_08.memory,
+        lesson_09.burst,
+        lesson_09.shortcut,
         lesson_10.what_travels,
         lesson_10.roads_to_use,
     )
