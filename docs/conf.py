@@ -27,7 +27,8 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
-    "book",  # beside this file
+    "book",  # beside this file, as is the next
+    "gallery",
 ]
 root_doc = "docs/index"
 include_patterns = [

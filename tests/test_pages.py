@@ -1,5 +1,6 @@
 """Pages and files about the project that hold without a site: every call is run, every command exists."""
 
+import hashlib
 import re
 import shutil
 import tomllib
@@ -100,6 +101,15 @@ def test_the_cheat_sheet_runs_from_top_to_bottom(names):
         for line in lines:
             run_line(line, names)
     assert names["answer"].label in CLASSES
+
+
+def test_the_printed_cheat_sheet_is_one_page_with_its_fonts_and_of_the_last_text():
+    printed = (ROOT / "docs/cheat_sheet.pdf").read_bytes()
+    assert re.findall(rb"/Count (\d+)", printed) == [b"1"]
+    fonts = len(re.findall(rb"/Type /FontDescriptor\b", printed))
+    assert fonts == len(re.findall(rb"/FontFile\d?\b", printed)) > 0
+    source = hashlib.sha256((ROOT / "docs/cheat_sheet.md").read_bytes()).hexdigest()
+    assert printed.decode("latin-1").splitlines()[-1] == f"% cheat_sheet.md {source}"  # else print it anew
 
 
 def test_the_page_has_a_table_for_each_library():

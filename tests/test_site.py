@@ -27,8 +27,10 @@ for library in ("sphinx", "myst_nb", "sphinx_book_theme"):
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 HOME, API, GLOSSARY, ELSEWHERE = "docs/index", "docs/api", "docs/glossary", "docs/coming_from_elsewhere"
+GALLERY, TEACHING = "docs/gallery", "notebooks/TEACHING"
 FIVE = (HOME, "notebooks/02_transfer_learning_with_efficientnet", GLOSSARY, ELSEWHERE, "docs/api/going_modular.engine")
-PAGES = tuple(dict.fromkeys((*FIVE, API, "README", *(f"notebooks/{path.stem}" for path in LESSONS))))
+MORE = (GALLERY, TEACHING, "docs/cheat_sheet")
+PAGES = tuple(dict.fromkeys((*FIVE, *MORE, API, "README", *(f"notebooks/{path.stem}" for path in LESSONS))))
 PHONE, DESK = 380, 1400
 BUILD_SECONDS = 900  # a limit for what hangs, no measurement
 
@@ -182,7 +184,7 @@ def test_with_an_address_each_lesson_can_be_downloaded_and_opened_in_colab(tmp_p
 def test_a_page_asks_no_other_host_and_has_no_error(visit, served, page_name):
     page = visit(page_name)
     assert 0 not in page.locator("article img").evaluate_all(DECODED)
-    if page_name.startswith("notebooks/"):
+    if re.match(r"notebooks/\d", page_name):
         cells = page.locator("div.cell_input")
         assert cells.count() > 5
         playwright.expect(page.locator("div.cell_input button.copybtn")).to_have_count(cells.count())
@@ -199,7 +201,7 @@ def test_nothing_is_wider_than_a_phone(visit, page_name):
 
 @needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("page_name", FIVE)
+@pytest.mark.parametrize("page_name", [*FIVE, *MORE])
 def test_a_page_has_no_serious_fault_for_screen_readers(visit, page_name, scheme):
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="no axe-playwright-python; pip install -r requirements.txt"
@@ -239,14 +241,44 @@ def test_drawings_and_figures_show_and_open_larger(visit, scheme):
 
 
 @needs_browser
-def test_the_cheat_sheet_prints_on_one_sheet(visit):
-    printed = visit("docs/cheat_sheet").pdf(format="A4")
+def test_the_cheat_sheet_prints_on_one_sheet_with_no_line_cut(visit):
+    page = visit("docs/cheat_sheet", width=726)  # A4 between the margins
+    printed = page.pdf(format="A4", margin=dict.fromkeys(("top", "bottom", "left", "right"), "9mm"))
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 1
+    page.emulate_media(media="print")
+    boxes = page.locator(".sheet pre").evaluate_all("all => all.map(one => [one.scrollWidth, one.clientWidth])")
+    assert len(boxes) > 5
+    assert all(inner <= outer for inner, outer in boxes)
+
+
+def test_the_cheat_sheet_is_there_as_a_file(site, soups):
+    link = soups[site / "docs/cheat_sheet.html"].select_one("article a.download")
+    assert (site / "docs" / link["href"]).read_bytes() == (ROOT / "docs/cheat_sheet.pdf").read_bytes()
+
+
+def test_the_gallery_shows_figures_of_lessons_with_the_line_that_made_each(site, soups):
+    shown = soups[site / f"{GALLERY}.html"].select(".shown")
+    assert len(shown) >= 8
+    for one in shown:
+        assert one.select_one("img")["alt"]
+        assert one.select_one("pre").get_text().strip()
+        assert one.select_one('p a[href*="notebooks/"]')
+    assert sum(one.select_one("img")["src"].startswith("data:image/") for one in shown) >= 6
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_search_button_has_its_colours_at_once(visit, scheme):
+    button = visit(GALLERY, scheme=scheme).locator(".search-button-field")
+    colour = "one => [getComputedStyle(one).color, one.getAnimations({subtree: true}).length]"
+    first = button.evaluate(colour)
+    assert first[1] == 0  # nothing fades in
+    assert first[0] not in ("rgb(0, 0, 0)", "rgba(0, 0, 0, 0)")
 
 
 @needs_browser
 @pytest.mark.skipif("GOING_MODULAR_SCREENSHOTS" not in os.environ, reason="GOING_MODULAR_SCREENSHOTS names no folder")
-@pytest.mark.parametrize("page_name", FIVE)
+@pytest.mark.parametrize("page_name", [*FIVE, *MORE])
 def test_pictures_of_pages_to_look_at(visit, page_name):
     folder = Path(os.environ["GOING_MODULAR_SCREENSHOTS"])
     folder.mkdir(parents=True, exist_ok=True)

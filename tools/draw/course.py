@@ -6,7 +6,8 @@ FIRST = (("00", "Quickstart"), ("01", "Data and\ntransforms"), ("02", "Transfer\
 LATER = (
     (("04", "A ViT from\nscratch"), ("05", "A ViT as\nbackbone")),
     (("06", "Fine-tuning"), ("08", "Scaling up")),
-    (("07", "How good is\nit, really?"),),
+    (("07", "How good is\nit, really?"), ("09", "Your own\ndata")),
+    (("10", "Ship it"),),
 )
 
 
@@ -15,7 +16,7 @@ def course_map() -> Drawing:
     drawing = Drawing(
         "The lessons, and which needs which",
         "Lessons 00, 01, 02 and 03 follow one another. From 03 three ways lead on, in any order: to 04 and then 05, to "
-        "06 and then 08, to 07.",
+        "06 and then 08, to 07 and then 09 or 10.",
         506,
     )
     width, top, pitch, branch = 148, 56, 168, 184
@@ -26,15 +27,20 @@ def course_map() -> Drawing:
         if i:
             drawing.arrow((x - pitch + width + 1, top + 50), (x - 2, top + 50))
     last = 24 + 3 * pitch + width / 2
-    drawing.text(140, branch + 31, "then, in any order", size=SMALL, anchor="start", colour=MUTED)
+    drawing.text(452, branch + 31, "then, in any order", size=SMALL, anchor="start", colour=MUTED)
     for i, way in enumerate(LATER):
-        centre = 120 + i * 230
-        drawing.arrow((last, top + 100), (last, branch), (centre, branch), (centre, branch + 60))
-        for j, lesson in enumerate(way):
-            y = branch + 62 + j * 132
-            _lesson(drawing, centre - 80, y, 160, lesson, (PALE_BLUE, PALE_GREEN, PALE_PURPLE)[i])
-            if j:
+        x, centre = 24 + i * pitch, 24 + i * pitch + width / 2
+        rows = (0, 1) if i < 3 else (1,)  # 10 stands beside 09
+        for row, lesson in zip(rows, way, strict=True):
+            y = branch + 62 + row * 132
+            fill = (PALE_BLUE, PALE_GREEN, PALE_PURPLE, PALE_PURPLE)[i]
+            _lesson(drawing, x, y, width, lesson, fill)
+            if i == 3:
+                drawing.arrow((x - pitch + width, y - 82), (centre, y - 82), (centre, y - 2))
+            elif row:
                 drawing.arrow((centre, y - 32), (centre, y - 2))
+            else:
+                drawing.arrow((last, top + 100), (last, branch), (centre, branch), (centre, y - 2))
     return drawing
 
 
