@@ -157,7 +157,7 @@ checks.nb08.accumulate(my_accumulate)
 # %% [markdown]
 # ### Exercise 5: Read the four curves (read it; medium, 10 minutes)
 #
-# The figure of section 7 in the notebook has four curves, A to D. Return a dictionary:
+# The figure of section 7 has four curves, A to D. Return a dictionary:
 #
 # - `"ideal"`, `"amdahl"`, `"strong"` and `"weak"`: the letter of each curve, as text. `"amdahl"` is the one where 5% of
 #   the work cannot be shared and averaging costs nothing; `"strong"` and `"weak"` share all of the work, and pay for
