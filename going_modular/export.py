@@ -3,6 +3,7 @@
     python going_modular/export.py --output exported                       # the newest run's checkpoint
     python going_modular/export.py --checkpoint runs/mine/model.safetensors --output exported --int8
     python exported/predict_onnx.py photo.jpg                              # NumPy, Pillow and onnxruntime are enough
+    python going_modular/export.py --space my-space                        # a Hugging Face Space, as it is
 
 The exported model is run over the run's test images, and nothing is written unless its answers are torch's. Imports of
 torch wait until they are needed, so that `--help` comes at once.
@@ -20,7 +21,8 @@ from going_modular.common import cli, startup
 class Settings:
     """What is exported, and how; the command's flags mirror it."""
 
-    output: Path
+    output: Path | None  # of an ONNX file and what predicts with it
+    space: Path | None = None  # of a Space, in place of these
     checkpoint: Path | None = None  # None: the newest run's
     data: str | None = None  # None: the data of the checkpoint's run
     weights: Path | None = None  # the backbone's, where they are a local file
@@ -29,11 +31,13 @@ class Settings:
 
 
 def run(settings: Settings) -> Path:
-    """Export a checkpoint, prove that it answers as torch does, write the folder and return it.
+    """Export a checkpoint, prove that it answers as torch does, write the folder and return it; or write a Space.
 
     Raises:
         InputError: a checkpoint or data that cannot be used, or answers that are not torch's.
     """
+    if settings.space is not None:
+        return _write_space(settings)
     from going_modular.serving import export_folder, onnx_file
 
     onnx_file.check_installed()
@@ -87,6 +91,25 @@ def run(settings: Settings) -> Path:
     return settings.output
 
 
+def _write_space(settings: Settings) -> Path:
+    """Write a Space that tries the checkpoint, with test images of its run as examples, and return its folder."""
+    from going_modular.serving import space
+
+    space.check(settings.space)
+
+    from going_modular.saving import checkpoint, run_folder
+    from going_modular.serving import own_images
+
+    file = settings.checkpoint or run_folder.newest_checkpoint()
+    loaded = checkpoint.load(file)
+    splits, selection = own_images.test_images(file, loaded, settings.data)
+    examples = own_images.in_turns(selection.images, space.MOST_EXAMPLES)
+    space.write(settings.space, file, loaded, examples, data=splits.name)
+    print(f"Wrote: {settings.space}: {', '.join(space.FILES)}; {len(examples)} examples from {splits.name}")
+    print(f"Go on with: pip install -r {settings.space / space.REQUIREMENTS}; python {settings.space / space.APP}")
+    return settings.space
+
+
 def _comparison(test: dict[str, object]) -> str:
     """Say in a sentence whether int8 costs accuracy."""
     differ = "differ" if test["differ"] else "may be equally good"
@@ -102,7 +125,9 @@ def _parser() -> cli.ArgumentParser:
     )
     add = parser.add_argument
     add("--checkpoint", type=Path, metavar="FILE", help="a run's model.safetensors; None: the newest")
-    add("--output", type=Path, metavar="DIR", required=True, help="folder to write")
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("--output", type=Path, metavar="DIR", help="folder to write the ONNX file into")
+    place.add_argument("--space", type=Path, metavar="DIR", help="folder to write a Hugging Face Space into instead")
     add("--int8", action="store_true", help="write the model in int8, too, calibrated on training images")
     add("--softmax", action="store_true", help="let the model give probabilities, not logits")
     add("--data", help="whose test images are to verify it, as for train.py. None: the checkpoint's run's data")
@@ -111,7 +136,10 @@ def _parser() -> cli.ArgumentParser:
 
 
 def _main(arguments: Sequence[str] | None = None) -> None:
-    settings = Settings(**vars(_parser().parse_args(arguments)))
+    parser = _parser()
+    settings = Settings(**vars(parser.parse_args(arguments)))
+    if settings.space is not None and (settings.int8 or settings.softmax or settings.weights):
+        parser.error("--int8, --softmax and --weights go with --output")
     startup.import_torch()
     run(settings)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from going_modular import compare, evaluate, export, fine_tune, inspect_data, predict, train
+from going_modular import app, compare, evaluate, export, fine_tune, inspect_data, predict, train
 from going_modular.common import cli
 
 PACKAGE = Path(train.__file__).parent
@@ -23,6 +23,7 @@ COMMANDS = {
     "inspect_data.py": inspect_data._main,
     "export.py": export._main,
     "compare.py": compare._main,
+    "app.py": app._main,
 }
 LITE0 = ("--model", "efficientnet_lite0")
 HANGS = 120  # seconds; a limit for what should end, no measurement

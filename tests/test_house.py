@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = {"train", "fine_tune", "evaluate", "predict", "inspect_data", "export", "compare"}
+COMMANDS = {"train", "fine_tune", "evaluate", "predict", "inspect_data", "export", "compare", "app"}
 
 # what a part may import beside itself and `common`
 MAY_IMPORT = {
@@ -32,6 +32,7 @@ MAY_IMPORT["fine_tuning"] = set(MAY_IMPORT)
 MAY_IMPORT["inspection"] = {"data", "models", "model_builder", "evaluation", "features"}
 MAY_IMPORT["utils"] = {"engine", "plots"}
 MAY_IMPORT["serving"] = set(MAY_IMPORT)  # what export, compare and the like need beneath them
+MAY_IMPORT["classroom"] = set(MAY_IMPORT)  # beneath app
 MAY_IMPORT |= {name: set(MAY_IMPORT) for name in (*COMMANDS, "checks")}
 
 
@@ -173,7 +174,8 @@ def test_the_package_shows_its_names_and_its_folders():
         )
     }
     assert {name for name in shown if "." not in name} == {
-        "checks", "common", "data", "models", "saving", "evaluation", "fine_tuning", "inspection", "serving"
+        "checks", "classroom", "common", "data", "models", "saving", "evaluation", "fine_tuning", "inspection",
+        "serving",
     }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ IN_TURN_PIXELS = 2**26
 IN_TURN_SECONDS = 60.0
 
 
-def open_image(path: str | Path, *, short_side: int | None = None) -> Image.Image:
+def open_image(path: str | Path, *, short_side: int | None = None, most_pixels: int | None = None) -> Image.Image:
     """Open an image file as an upright RGB image.
 
     EXIF rotation is applied, transparency becomes white, and the first frame stands for an animation. Of an image
@@ -68,16 +68,17 @@ def open_image(path: str | Path, *, short_side: int | None = None) -> Image.Imag
         path: File in one of `upright.FORMATS`, told by its content, whatever its extension.
         short_side: What its short side will be resized to, in pixels, as `resizing.short_side` tells; None to keep the
             image's size.
+        most_pixels: Refuse images of more; None for `MAX_PIXELS`, above which all are refused.
 
     Returns:
         Image in mode "RGB", 8 bits a channel, decoded, its file closed, without metadata.
 
     Raises:
-        InputError: If the file cannot be read, is no image or a truncated one, or has more than `MAX_PIXELS` or
-            `MAX_FILE_BYTES`.
+        InputError: If the file cannot be read, is no image or a truncated one, or has more pixels, or
+            more bytes than `MAX_FILE_BYTES`.
     """
     try:
-        return _read(Path(path), short_side)
+        return _read(Path(path), short_side, most_pixels)
     except InputError as error:
         raise InputError(f"Cannot open image {str(path)!r}: {error}") from error
 
@@ -140,7 +141,7 @@ def find_problem(path: str | Path) -> str | None:
     return None
 
 
-def _read(path: Path, short_side: int | None) -> Image.Image:
+def _read(path: Path, short_side: int | None, most_pixels: int | None) -> Image.Image:
     """Open an image as `open_image` does; raise InputError without the path."""
     with _reasons(), files.open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -148,7 +149,7 @@ def _read(path: Path, short_side: int | None) -> Image.Image:
             raise InputError(
                 f"it is too large ({size / 1e9:.1f} GB; the limit is {MAX_FILE_BYTES / 1e9:.0f}); shrink it"
             )
-        return _convert(_open_header(file), short_side)
+        return _convert(_open_header(file), short_side, most_pixels)
 
 
 @contextlib.contextmanager
@@ -167,20 +168,20 @@ def _reasons() -> Iterator[None]:
         raise InputError(f"it is damaged or incomplete ({reason}); replace or remove it") from error
 
 
-def _convert(image: Image.Image, short_side: int | None = None) -> Image.Image:
+def _convert(image: Image.Image, short_side: int | None = None, most_pixels: int | None = None) -> Image.Image:
     """Decode an image of which the header has been read, and make it upright RGB."""
-    _check_size(image)
+    _check_size(image, most_pixels)
     with _in_turn() if image.width * image.height > IN_TURN_PIXELS else contextlib.nullcontext():
         decoded = upright.decode(image, short_side)
         del image  # its memory is wanted
         return upright.straighten(*decoded)
 
 
-def _check_size(image: Image.Image) -> None:
+def _check_size(image: Image.Image, most_pixels: int | None = None) -> None:
     """Raise where an image has no pixels, or more than there should be memory for."""
     pixels = image.width * image.height
     decoding = {"WEBP": _WEBP_BYTES, "JPEG2000": _JPEG2000_CHANNEL_BYTES * len(image.getbands())}
-    limit = min(MAX_PIXELS, int(_MAX_DECODING_BYTES / decoding.get(image.format, 1)))
+    limit = min(most_pixels or MAX_PIXELS, MAX_PIXELS, int(_MAX_DECODING_BYTES / decoding.get(image.format, 1)))
     if pixels > limit:
         size = f"{image.width}x{image.height}, {pixels / 1e6:.0f} megapixels"
         raise InputError(f"it is too large ({size}; the limit is {limit / 1e6:.0f}); shrink it")

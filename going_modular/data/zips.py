@@ -61,6 +61,20 @@ def unpack(archive: str | Path, folder: str | Path) -> Path:
     return folder
 
 
+def unpacked_bytes(archive: str | Path) -> int:
+    """Return how many bytes a zip's members take unpacked, by its list of them; `unpack` gets no more out of it.
+
+    Raises:
+        InputError: the archive is no zip, or its list of members cannot be read.
+    """
+    try:
+        with files.open_regular(Path(archive)) as file, zipfile.ZipFile(_BoundedReader(file)) as packed:
+            return sum(member.file_size for member in packed.infolist())
+    except Exception as error:  # as in `unpack`
+        reason = shortened(" ".join(str(error).split()) or type(error).__name__)
+        raise InputError(f"Cannot unpack {str(archive)!r}: {reason}; name a sound zip") from error
+
+
 def _why(error: Exception, archive: Path, folder: Path) -> str:
     """Say why an archive was not unpacked into a folder, and what helps: it, or the place for it, is at fault."""
     reason = shortened(" ".join(str(error).split()) or type(error).__name__)

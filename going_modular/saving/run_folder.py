@@ -48,6 +48,12 @@ class Clock:
         self._seconds[part] = self._seconds.get(part, 0.0) + now - self._last
         self._last = now
 
+    def skip(self) -> None:
+        """Leave out the time since the last lap, of the total, too: nothing of the run happened in it."""
+        now = time.perf_counter()
+        self._start += now - self._last
+        self._last = now
+
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds a part, in order, and `total` since the start."""

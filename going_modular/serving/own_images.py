@@ -44,3 +44,10 @@ def training_images(splits: Splits, loaded: Checkpoint, most: int) -> ImageFolde
     drawn = training.subset(chosen)
     images.check_readable([path for path, _ in drawn.samples])
     return drawn
+
+
+def in_turns(images: ImageFolder, most: int) -> list[Path]:
+    """Return at most so many image files, of each class in turn."""
+    by_class = [[path for path, label in images.samples if label == c] for c in range(len(images.classes))]
+    turns = [paths[turn] for turn in range(most) for paths in by_class if turn < len(paths)]
+    return [Path(path) for path in turns[:most]]
