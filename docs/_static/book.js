@@ -13,7 +13,9 @@ for (const picture of document.querySelectorAll("article img:not(a img)")) {
   picture.replaceWith(button);
   button.append(picture);
   button.addEventListener("click", () => {
-    shown.replaceChildren(picture.cloneNode());
+    const larger = picture.cloneNode();
+    larger.removeAttribute("style");
+    shown.replaceChildren(larger);
     shown.showModal();
   });
 }

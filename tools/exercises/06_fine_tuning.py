@@ -130,7 +130,7 @@ checks.nb06.groups(my_groups)
 # ```
 #
 # Write it without them. Here a BatchNorm in `backbone` is always an `nn.BatchNorm2d`, and stands in it directly
-# or deeper. Nothing is random in these networks.
+# or deeper. There is no Dropout in these networks.
 #
 # `my_tune(backbone, head, dataloader, lr=1e-2)` returns nothing: it changes `backbone` and `head`.
 
