@@ -21,7 +21,7 @@ from going_modular.checks._check import Attempt, Check, choose_part, describe
 ROUNDING = 2  # of 255: two sound ways to mix colours differ by that much
 IMAGES, BATCH, PICTURE, MEAN, STD = 225, 32, (3, 224, 224), 0.5, 0.2  # of exercise 3
 WAYS = ("right", "not normalised", "not divided by 255", "normalised twice")
-LETTERS = {"A": WAYS[2], "B": WAYS[0], "C": WAYS[1], "D": WAYS[3]}  # as the notebook's cell draws them by lot
+LETTERS = {"A": WAYS[2], "B": WAYS[0], "C": WAYS[1], "D": WAYS[3]}  # in the random order of the notebook's cell
 QUARTER_TURN = 6  # an EXIF orientation
 
 

@@ -87,9 +87,8 @@ checks.nb01.prediction(my_prediction)
 #
 # The figure in section 4 of the notebook shows the values of one batch, made in four ways. Which is which? Give each
 # letter one of the words `"right"`, `"not normalised"` (only divided by 255), `"not divided by 255"` (but normalised)
-# and `"normalised twice"`. On the bundled sample the values go, in A, from -1 to 507; in B, from -1 to 1; in C, from
-# 0 to 1; in D, from -3 to 1. The recipe of EfficientNet-Lite0 has a mean of about 0.5 and a standard deviation
-# of about 0.5.
+# and `"normalised twice"`. Look at the ends of each axis. The recipe of EfficientNet-Lite0 has a mean of about 0.5 and
+# a standard deviation of about 0.5.
 
 
 # %%

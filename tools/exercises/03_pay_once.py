@@ -49,10 +49,10 @@ checks.nb03.cache_features(my_cache_features)
 # %% [markdown]
 # ### Exercise 2: Keep what is frozen still (write it; medium, 15 minutes)
 #
-# Write a replacement for `model.train()` that works for any model. The model itself goes into training mode. Then look
-# at its children, `model.children()`. A child that has parameters, all of them frozen, goes into eval mode with all
-# that it contains; the others go into training mode. A child without parameters, such as Dropout, is not frozen. The
-# function returns nothing.
+# Write a replacement for `model.train()`, for a model each of whose children is frozen as a whole or learns as a whole.
+# (`engine.set_train_mode` goes deeper.) The model itself goes into training mode. Then look at its children,
+# `model.children()`. A child that has parameters, all of them frozen, goes into eval mode with all that it contains;
+# the others go into training mode. A child without parameters, such as Dropout, is not frozen. Return nothing.
 # %%
 def my_set_modes(model: nn.Module) -> None:
     """Put children that learn into training mode and frozen ones into eval mode."""
