@@ -42,6 +42,40 @@ def photographs() -> Figure:
     return figure
 
 
+def chart_with_a_small_photograph() -> Figure:
+    """Return a chart with a photo in it: a grey plate whose light fades, with many shades, and yellow butter."""
+    figure = chart()
+    rows, columns = np.mgrid[0:1:60j, 0:1:60j]
+    plate = np.stack([0.9 - 0.6 * rows, 0.85 - 0.6 * columns, 0.8 - 0.3 * (rows + columns)], axis=2)
+    plate[20:26, 20:26] = (0.84, 0.74, 0.25)
+    axes = figure.add_axes((0.3, 0.3, 0.2, 0.5))
+    axes.imshow(plate, interpolation="bilinear")
+    axes.set_axis_off()
+    return figure
+
+
+def swatches() -> Figure:
+    """Return 256 areas, each of one colour of its own."""
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    figure.subplots().imshow(np.random.default_rng(0).random((16, 16, 3)))
+    return figure
+
+
+@pytest.mark.parametrize("figure", [chart(), photographs(), chart_with_a_small_photograph(), swatches()])
+def test_no_area_of_a_figure_changes_its_colour(figure):
+    _, data, _ = style.picture(figure)
+    figure.savefig(buffer := io.BytesIO(), format="png", dpi=144, bbox_inches="tight", facecolor="white")
+    assert style.largest_change(Image.open(buffer), Image.open(io.BytesIO(data))) <= 12  # JPEG's own change
+
+
+def test_a_large_area_of_another_colour_is_a_change_and_a_thin_line_is_none():
+    white, patched, lined = (Image.new("RGB", (80, 80), "white") for _ in range(3))
+    patched.paste((255, 255, 200), (16, 16, 32, 32))
+    lined.paste((255, 255, 240), (3, 0, 4, 80))
+    assert style.largest_change(white, patched) == 55
+    assert style.largest_change(white, lined) < 2
+
+
 @pytest.mark.parametrize(("figure", "kind"), [(chart(), "image/png"), (photographs(), "image/jpeg")])
 def test_a_notebook_shows_a_figure_once_and_sharp(shell, figure, kind):
     plots.style()

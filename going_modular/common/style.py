@@ -3,6 +3,7 @@
 from io import BytesIO
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -20,15 +21,17 @@ SETTINGS = {
     "lines.linewidth": 1.8,
 }
 SHOWN_DPI, SHARPNESS = 72, 2  # dots an inch on a page, and how many of a picture stand for each along a side
-PALETTE = 128  # colours of a PNG: a chart has few
-JPEG_QUALITY = 80
+PALETTE = 256  # colours of a PNG: a chart has few
+TILE, TRUE = 8, 9  # pixels of a tile's side; levels of 255 by which a palette may change a tile's mean colour
+JPEG_QUALITY = 78
 
 
 def style() -> None:
     """Make the figures of this notebook, or of this process, look like the course's.
 
     Colours can be told apart by the colour-blind. Notebooks show each figure with twice the dots of the page along a
-    side, as screens of today have them, and keep it as a PNG of few colours or as a JPEG, whichever is smaller.
+    side, as screens of today have them, and keep it as a PNG or as a JPEG, whichever is smaller. A PNG of few colours
+    is kept only where these are true: a chart has few colours, a photo in it has not.
     """
     mpl.rcParams.update(SETTINGS)
     try:
@@ -51,15 +54,28 @@ def picture(figure: Figure) -> tuple[str, bytes, tuple[int, int]]:
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=SHOWN_DPI * SHARPNESS, bbox_inches="tight", facecolor="white")
     drawn = Image.open(buffer).convert("RGB")
-    encoded = {}
+    few_colours = drawn.quantize(PALETTE, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    is_true = largest_change(drawn, few_colours) <= TRUE
+    encoded = []
     for media_type, image, options in (
-        ("image/png", drawn.quantize(PALETTE, dither=Image.Dither.NONE), {"optimize": True}),
+        ("image/png", few_colours if is_true else drawn, {"optimize": True}),
         ("image/jpeg", drawn, {"quality": JPEG_QUALITY}),
     ):
         image.save(buffer := BytesIO(), media_type.removeprefix("image/"), **options)
-        encoded[media_type] = buffer.getvalue()
-    smaller = min(encoded, key=lambda media_type: len(encoded[media_type]))
-    return smaller, encoded[smaller], (drawn.width // SHARPNESS, drawn.height // SHARPNESS)
+        encoded.append((media_type, buffer.getvalue()))
+    media_type, data = min(encoded, key=lambda kind_and_data: len(kind_and_data[1]))
+    return media_type, data, (drawn.width // SHARPNESS, drawn.height // SHARPNESS)
+
+
+def largest_change(before: Image.Image, after: Image.Image) -> float:
+    """Return by how much the mean colour of a tile changes at most, in levels from 0 to 255 of red, green or blue.
+
+    A mean, since the edge of a line may change and nobody sees it, while an area of another colour is seen.
+    """
+    change = np.asarray(after.convert("RGB"), dtype=np.float32) - np.asarray(before.convert("RGB"), dtype=np.float32)
+    rows, columns = change.shape[0] // TILE, change.shape[1] // TILE
+    tiles = change[: rows * TILE, : columns * TILE].reshape(rows, TILE, columns, TILE, 3)
+    return float(np.abs(tiles.mean(axis=(1, 3))).max(initial=0))
 
 
 def _show(figure: Figure, **_: object) -> tuple[dict[str, bytes], dict[str, dict[str, int]]]:
