@@ -51,6 +51,15 @@ def test_the_stand_ins_see_what_the_transform_and_pillow_make(size):
     assert np.abs(small - by_pillow).max() < 1.5  # Pillow rounds after each of its two passes
 
 
+@pytest.mark.parametrize("size", [(41, 30), (64, 85), (301, 255), (7, 400)])
+def test_the_filter_of_the_course_is_pillows_in_floats(size):
+    picture = np.random.default_rng(0).random((90, 130, 2), np.float32) * 255
+    height, width = size
+    by_pillow = [Image.fromarray(channel).resize((width, height), Image.Resampling.BICUBIC)
+                 for channel in np.ascontiguousarray(picture.transpose(2, 0, 1))]  # fmt: skip
+    np.testing.assert_allclose(_parts10.resize(picture, height, width), np.stack(by_pillow, axis=2), atol=1e-3)
+
+
 def test_the_clock_of_the_race_is_moved_by_the_calls_alone():
     world = nb10._World({"a": 1.0, "b": 2.0})
     before = world.clock()
@@ -70,3 +79,4 @@ def test_the_files_in_the_drawings_are_those_that_commands_write(monkeypatch):
     lesson = importlib.import_module("tools.draw.lesson_10")
     assert run_folder.MODEL == lesson.CHECKPOINT
     assert (export_folder.MODEL, export_folder.SCRIPT) == (lesson.MODEL, lesson.SCRIPT)
+    assert set(export_folder.COPIED) == {lesson.SCRIPT, *lesson.BESIDE}

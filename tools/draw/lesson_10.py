@@ -17,10 +17,11 @@ TRAVELS = (
     ("weights", "there is no model", LEARNS),
     ("class names, in order", "the right number, a wrong word", PALE_GREEN),
     ("transform", "no error, and wrong answers", PALE_BLUE),
-    ("precision", "the last digits differ", PALE),
+    ("precision", "later digits differ", PALE),
     ("which images it knows", "it is tested on what it learned", PALE_PURPLE),
 )
 CHECKPOINT, MODEL, SCRIPT = "model.safetensors", "model.onnx", "predict_onnx.py"
+BESIDE = ("upright.py", "grey.py", "tiles.py")  # what SCRIPT imports
 
 
 def what_travels() -> Drawing:
@@ -47,8 +48,9 @@ def roads_to_use() -> Drawing:
     drawing = Drawing(
         "From a checkpoint to those who use it",
         f"train.py writes {CHECKPOINT}. From there app.py makes a page on your own computer and export.py --space a "
-        f"folder for a page on the web, both with torch; export.py makes {MODEL}, which {SCRIPT} uses without torch.",
-        430,
+        f"folder for a page on the web, both with torch; export.py makes {MODEL}, and {SCRIPT} with "
+        f"{len(BESIDE)} files beside it, which use it without torch.",
+        458,
     )
     drawing.box(24, 30, 130, 62, "train.py", fill=PALE)
     drawing.arrow((162, 61), (207, 61))
@@ -57,7 +59,7 @@ def roads_to_use() -> Drawing:
     roads = (
         ("app.py", "a page on your\nown computer", "torch", PALE_BLUE),
         ("export.py\n--space", "a folder: a page\non the web", "torch", PALE_BLUE),
-        ("export.py", f"{MODEL} and\n{SCRIPT}", "no torch", PALE_ORANGE),
+        ("export.py", f"{MODEL},\n{SCRIPT}\nand {len(BESIDE)} beside it", "no torch", PALE_ORANGE),
     )
     for i, (command, made, needs, fill) in enumerate(roads):
         x, width = 24 + 222 * i, 208
@@ -65,7 +67,7 @@ def roads_to_use() -> Drawing:
         drawing.arrow((350, 100), (350, 124), (middle, 124), (middle, 150))
         drawing.box(x, 158, width, 66, command, fill=PALE, face="bold")
         drawing.arrow((middle, 232), (middle, 256))
-        drawing.box(x, 264, width, 84, made, fill=fill)
-        drawing.text(middle, 374, "it runs with", size=20, colour=MUTED)
-        drawing.text(middle, 402, needs, face="bold")
+        drawing.box(x, 264, width, 112, made, fill=fill)
+        drawing.text(middle, 402, "it runs with", size=20, colour=MUTED)
+        drawing.text(middle, 430, needs, face="bold")
     return drawing

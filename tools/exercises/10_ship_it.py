@@ -159,9 +159,9 @@ checks.nb10.quantise(my_quantise)
 #
 # Return what is to be remembered of an answer as one line of JSON, with five keys and no more: `time`, when it was
 # given, in UTC, as ISO 8601 to the second, such as `"2026-05-01T12:00:30+00:00"`; `model`, the first 12 characters of
-# the digest; `class`, the name of the most probable class; `confidence`, its probability, rounded to three digits;
-# `ms`, the milliseconds that it took, as a whole number. `when` is a `datetime` that knows its time zone, whichever
-# that is, and `probabilities` is an array.
+# the digest of the model's file; `class`, the name of the most probable class; `confidence`, its probability, rounded
+# to three digits; `ms`, the milliseconds that it took, as a whole number. `when` is a `datetime` that knows its time
+# zone, whichever that is, and `probabilities` is an array.
 
 
 # %%
