@@ -1,11 +1,12 @@
 """What notebook 10 uses where an exercise was left out: the course's answers, built on the libraries' functions."""
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
 from PIL import Image
+
+from going_modular.common import files
 
 PERMUTATIONS, RAISED_AT = 500, 0.01
 
@@ -69,7 +70,7 @@ def record(probabilities: np.ndarray, class_names: list[str], digest: str, secon
         "confidence": round(float(probabilities[best]), 3),
         "ms": round(1000 * seconds),
     }
-    return json.dumps(told, ensure_ascii=False)
+    return files.json_text(told)
 
 
 def alarm(

@@ -5,6 +5,7 @@ an alarm by mean confidence, on pictures that it was not shown). `yours_or_ours(
 that the notebook's later cells use.
 """
 
+import copy
 import functools
 import json
 from collections.abc import Callable, Sequence
@@ -81,7 +82,7 @@ def port(attempt: Attempt) -> None:
          "Pillow's sizes are (width, height); half of an odd number of pixels is rounded: round((length - side) / 2)"),
     )  # fmt: skip
     for picture, told, shown, hint in cases:
-        found = attempt(picture.copy(), json.loads(json.dumps(told)), shown=shown)
+        found = attempt(picture.copy(), copy.deepcopy(told), shown=shown)
         _same_array(attempt, found, _parts10.see(picture, told), hint, tolerance=1e-4, dtype=np.float32)
 
 
