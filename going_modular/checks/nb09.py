@@ -105,7 +105,8 @@ def decisions(attempt: Attempt) -> None:
     part = dict.fromkeys(given, "train") | {"d.jpg": "test", "e.jpg": "test"}
     cases = (
         ({"b.jpg": "steak"}, {"b.jpg": "steak"}, [], "a person saw that the head is right: move"),
-        ({"b.jpg": "steak"}, {}, [], "nobody has looked at b.jpg: the head's word alone is no reason"),
+        ({"b.jpg": "steak"}, {}, [], "nobody has looked at b.jpg: the head's word alone is no reason for a "
+         "row"),
         ({"b.jpg": "steak"}, {"b.jpg": "sushi"}, [], "the person saw another class than the head proposes"),
         ({"c.jpg": "pizza"}, {"c.jpg": "steak"}, [], "the label was right, and the head wrong; that is worth a row"),
         ({"a.jpg": "steak"}, {"a.jpg": "nothing"}, [], "no class is to be seen on it"),
@@ -114,8 +115,8 @@ def decisions(attempt: Attempt) -> None:
         ({"e.jpg": "pizza"}, {"e.jpg": "sushi"}, [], "e.jpg is a hard test photo with the right label; who leaves out "
          "what the head gets wrong has a test that only looks easy"),
         ({}, {"f.jpg": "pizza"}, [], "rows are asked for the suspects only"),
-        ({}, {}, [["a.jpg", "d.jpg"], ["b.jpg", "c.jpg", "f.jpg"]], "two scenes are two groups: in one group they "
-         "would all stay on one side of a split"),
+        ({}, {}, [["a.jpg", "d.jpg"], ["b.jpg", "c.jpg", "f.jpg"]], "two scenes in one group would all stay on "
+         "one side of a split: call the groups \"scene 1\", \"scene 2\" and so on"),
         ({"f.jpg": "pizza", "a.jpg": "sushi"}, {"a.jpg": "sushi", "f.jpg": "pizza"}, [["a.jpg", "e.jpg"]],
          "the order is that of `suspects`, then the scenes; a photo can be moved and in a group"),
     )  # fmt: skip

@@ -97,9 +97,8 @@ checks.nb09.doubts(my_doubts)
 # "test". `seen` has what a person saw on those photos that somebody has looked at: a class, or "nothing" of any class.
 # `scenes` is a list of lists of files; each list shows one scene.
 #
-# Three of its decisions are wrong. Write it without them, in the same order. A photo that nobody has looked at stays as
-# it is, with no row. One that was found right gets the row `(file, "keep", "")`. The scenes are called "scene 1",
-# "scene 2" and so on.
+# Three of its decisions are wrong. Write it without them, with the rows in the same order. Besides, a suspect that was
+# found right gets the row `(file, "keep", "")`.
 
 
 # %%
