@@ -414,6 +414,19 @@ def test_fp32_is_fp32_while_something_is_computed():
     assert reads_fp32_precision() == before
 
 
+def test_two_threads_that_overlap_leave_fp32_as_it_was():
+    if not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip(f"torch {torch.__version__} has other switches; 2.9 has these")
+    before = reads_fp32_precision()
+    first, second = device.exact_fp32(), device.exact_fp32()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert reads_fp32_precision() == ("ieee", "ieee")  # the second is still at work
+    second.__exit__(None, None, None)
+    assert reads_fp32_precision() == before
+
+
 @pytest.mark.parametrize(("name", "chosen"), [("cpu", "cpu"), ("cpu:0", "cpu")])
 def test_a_device_has_one_name(name, chosen):
     assert device.choose_device(name) == chosen

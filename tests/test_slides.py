@@ -29,8 +29,11 @@ slow = pytest.mark.slow
 # how far what is on the slide reaches, the size of its smallest text, and whether anything is wider than its box
 MEASURED = """
 () => {
-    const slide = Reveal.getCurrentSlide(), seen = [...slide.querySelectorAll("*")].filter(one => one.clientHeight);
-    const text = [...slide.querySelectorAll("p, li, td, h1, h2, h3, pre")].filter(one => one.innerText.trim());
+    const slide = Reveal.getCurrentSlide();
+    const isSeen = one => one.clientHeight && one.checkVisibility();  // not what is folded
+    const seen = [...slide.querySelectorAll("*")].filter(isSeen);
+    const named = [...slide.querySelectorAll("p, li, td, h1, h2, h3, pre")];
+    const text = named.filter(one => isSeen(one) && one.innerText.trim());
     const sizes = text.map(one => parseFloat(getComputedStyle(one).fontSize));
     return {
         about: slide.innerText.slice(0, 60),

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from going_modular.common.errors import InputError
 
 MAX_WORKERS = 8  # more processes than this wait for the disk
 SHARED_MEMORY = Path("/dev/shm")  # where batches pass from one process to another; a container's has 64 MB by default
+_EXACT, _EXACT_INSIDE, _EXACT_BEFORE = threading.Lock(), [], []  # of `exact_fp32`: who is inside, what was before
 READY, IN_USE = 2, 3  # batches in shared memory: of each worker, torch's default; and those that are being used
 
 
@@ -113,21 +115,31 @@ def sum_dtype(kind: str) -> torch.dtype:
 def exact_fp32() -> Iterator[None]:
     """Let fp32 be fp32: by default GPUs from Ampere on round what convolutions multiply to 10 bits, TF32.
 
-    What is computed in bf16 or fp16 does not change.
+    What is computed in bf16 or fp16 does not change. The switches are the process's: threads may overlap, and the last
+    that leaves puts them back.
     """
-    if hasattr(torch.backends.cudnn, "conv"):
-        switches = [(torch.backends.cudnn.conv, "ieee"), (torch.backends.cudnn.rnn, "ieee")]
-        switches, name = [*switches, (torch.backends.cuda.matmul, "ieee")], "fp32_precision"
-    else:  # torch before 2.9
-        switches, name = [(torch.backends.cudnn, False), (torch.backends.cuda.matmul, False)], "allow_tf32"
-    before = [getattr(switch, name) for switch, _ in switches]
-    for switch, exact in switches:
-        setattr(switch, name, exact)
+    with _EXACT:
+        if not _EXACT_INSIDE:
+            for switch, name, exact in _switches():
+                _EXACT_BEFORE.append((switch, name, getattr(switch, name)))
+                setattr(switch, name, exact)
+        _EXACT_INSIDE.append(None)
     try:
         yield
     finally:
-        for (switch, _), value in zip(switches, before, strict=True):
-            setattr(switch, name, value)
+        with _EXACT:
+            _EXACT_INSIDE.pop()
+            while not _EXACT_INSIDE and _EXACT_BEFORE:
+                setattr(*_EXACT_BEFORE.pop())
+
+
+def _switches() -> list[tuple[object, str, object]]:
+    """Return what to set where, so that fp32 is exact: a module, its attribute and the value."""
+    if hasattr(torch.backends.cudnn, "conv"):
+        modules = torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul
+        return [(module, "fp32_precision", "ieee") for module in modules]
+    modules = torch.backends.cudnn, torch.backends.cuda.matmul  # torch before 2.9
+    return [(module, "allow_tf32", False) for module in modules]
 
 
 def memory_format(device: torch.device | str) -> torch.memory_format:
