@@ -5,27 +5,20 @@ Pictures of what the browser showed go to the folder named by GOING_MODULAR_SCRE
 
 import os
 import re
-import shutil
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from app_server import free_port, serving
+from chromium import CHROMIUM, needs_chromium, playwright
 from commands import HANGS, succeed
 from PIL import Image
 
 from going_modular.data import sources
 
 pytest.importorskip("gradio", reason="no gradio; install it with: pip install -r requirements.txt")
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no playwright; install it with: pip install -r requirements.txt"
-)
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="no chromium on PATH; install it with: apt-get install chromium"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 HEIGHT = 1000
 WAIT = 1000 * HANGS  # milliseconds

@@ -15,17 +15,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from chromium import CHROMIUM, needs_chromium, playwright
 from commands import HANGS
 from test_notebooks import BUILD, NOTEBOOKS, code_cells, name, read
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no playwright; install it with: pip install -r requirements.txt"
-)
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="no chromium on PATH; install it with: apt-get install chromium"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 WIDTH, HEIGHT = 1400, 1600
 WAIT = 1000 * HANGS  # milliseconds

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from chromium import CHROMIUM, needs_chromium, playwright
 from commands import HANGS, LITE0, isolation, succeed
 from PIL import Image
 
@@ -15,14 +16,7 @@ from going_modular import data_setup
 from going_modular.data import corrections, sources
 from going_modular.inspection.page import NEIGHBOURS
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no playwright; install it with: pip install -r requirements.txt"
-)
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="no chromium on PATH; install it with: apt-get install chromium"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 HEIGHT = 900
 CLASSES = ("cat", "dog", 'a "b", c')  # the last needs quotes in a CSV, and escapes in HTML

@@ -16,8 +16,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from chromium import needs_chromium, playwright
 from filelock import FileLock
-from test_browser import CHROMIUM, DECODED, WAIT, browser, playwright
+from test_browser import DECODED, WAIT, browser
 from test_house import modules
 
 bs4 = pytest.importorskip("bs4", reason="no beautifulsoup4; install it with: pip install -r requirements.txt")
@@ -34,9 +35,6 @@ PAGES = tuple(dict.fromkeys((*FIVE, *MORE, API, "README", *(f"notebooks/{path.st
 PHONE, DESK = 380, 1400
 BUILD_SECONDS = 900  # a limit for what hangs, no measurement
 
-needs_browser = pytest.mark.skipif(
-    not CHROMIUM, reason="no chromium on PATH; install it with: apt-get install chromium"
-)
 pytestmark = pytest.mark.slow
 
 __all__ = ["browser"]  # a fixture
@@ -179,7 +177,7 @@ def test_with_an_address_each_lesson_can_be_downloaded_and_opened_in_colab(tmp_p
     assert (tmp_path / "site/notebooks" / download).read_bytes() == LESSONS[0].read_bytes()
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.parametrize("page_name", PAGES)
 def test_a_page_asks_no_other_host_and_has_no_error(visit, served, page_name):
     page = visit(page_name)
@@ -192,14 +190,14 @@ def test_a_page_asks_no_other_host_and_has_no_error(visit, served, page_name):
     assert page.page_errors() == []
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.parametrize("page_name", PAGES)
 def test_nothing_is_wider_than_a_phone(visit, page_name):
     page = visit(page_name, width=PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("page_name", [*FIVE, *MORE])
 def test_a_page_has_no_serious_fault_for_screen_readers(visit, page_name, scheme):
@@ -212,7 +210,7 @@ def test_a_page_has_no_serious_fault_for_screen_readers(visit, page_name, scheme
     assert [(fault["id"], [node["html"][:200] for node in fault["nodes"]]) for fault in serious] == []
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_search_finds_a_word_in_a_lesson_and_in_the_reference(visit, scheme):
     page = visit("search.html?q=freeze", scheme=scheme)
@@ -222,7 +220,7 @@ def test_search_finds_a_word_in_a_lesson_and_in_the_reference(visit, scheme):
     assert results.count() > 2
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_drawings_and_figures_show_and_open_larger(visit, scheme):
     page = visit(f"notebooks/{LESSONS[0].stem}", scheme=scheme, width=PHONE)
@@ -240,7 +238,7 @@ def test_drawings_and_figures_show_and_open_larger(visit, scheme):
         playwright.expect(larger).to_have_count(0)
 
 
-@needs_browser
+@needs_chromium
 def test_the_cheat_sheet_prints_on_one_sheet_with_no_line_cut(visit):
     page = visit("docs/cheat_sheet", width=726)  # A4 between the margins
     printed = page.pdf(format="A4", margin=dict.fromkeys(("top", "bottom", "left", "right"), "9mm"))
@@ -266,7 +264,7 @@ def test_the_gallery_shows_figures_of_lessons_with_the_line_that_made_each(site,
     assert sum(one.select_one("img")["src"].startswith("data:image/") for one in shown) >= 6
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_search_button_has_its_colours_at_once(visit, scheme):
     button = visit(GALLERY, scheme=scheme).locator(".search-button-field")
@@ -276,7 +274,7 @@ def test_the_search_button_has_its_colours_at_once(visit, scheme):
     assert first[0] not in ("rgb(0, 0, 0)", "rgba(0, 0, 0, 0)")
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.skipif("GOING_MODULAR_SCREENSHOTS" not in os.environ, reason="GOING_MODULAR_SCREENSHOTS names no folder")
 @pytest.mark.parametrize("page_name", [*FIVE, *MORE])
 def test_pictures_of_pages_to_look_at(visit, page_name):

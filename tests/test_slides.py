@@ -7,8 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from chromium import needs_chromium
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from test_browser import CHROMIUM, DECODED, WAIT, browser
+from test_browser import DECODED, WAIT, browser
 from test_notebooks import NOTEBOOKS, read
 
 for library in ("nbconvert", "sphinx_revealjs"):
@@ -21,9 +22,6 @@ SMALLEST = 13  # pixels of text on a slide of 720
 
 __all__ = ["browser"]  # a fixture
 
-needs_browser = pytest.mark.skipif(
-    not CHROMIUM, reason="no chromium on PATH; install it with: apt-get install chromium"
-)
 slow = pytest.mark.slow
 
 # how far what is on the slide reaches, the size of its smallest text, and whether anything is wider than its box
@@ -149,7 +147,7 @@ def test_every_section_and_exercise_of_a_lesson_is_on_a_slide(path):
     assert [one for one in re.findall(r"^##+ .+$", prose, re.MULTILINE) if one not in shown] == ["## Go further"]
 
 
-@needs_browser
+@needs_chromium
 @slow
 @pytest.mark.parametrize("number", ["00", "04"])
 def test_slides_are_shown_whole_from_the_disk_and_ask_nobody(browser, tmp_path, number):

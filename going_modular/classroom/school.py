@@ -90,8 +90,7 @@ class School:
             self._come_back(key)
             room, _ = self._rooms.pop(key, (None, 0.0))
         if room is not None:
-            room.close()
-            shutil.rmtree(room.folder.parent, ignore_errors=True)
+            _remove(room)
 
     def close(self) -> None:
         """Remove all of it."""
@@ -113,7 +112,13 @@ class School:
         if time.monotonic() - used < IDLE_SECONDS:
             raise InputError(f"There are {MOST_CLASSROOMS} classrooms in use, which is the most; come back later")
         del self._rooms[key]
-        room.close()
+        _remove(room)
+
+
+def _remove(room: Classroom) -> None:
+    """Close a classroom, and remove the folder that was made for it."""
+    room.close()
+    shutil.rmtree(room.folder.parent, ignore_errors=True)
 
 
 def _sweep(place: Path) -> None:

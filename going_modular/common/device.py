@@ -9,6 +9,7 @@ import shutil
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,7 +19,6 @@ from going_modular.common.errors import InputError
 
 MAX_WORKERS = 8  # more processes than this wait for the disk
 SHARED_MEMORY = Path("/dev/shm")  # where batches pass from one process to another; a container's has 64 MB by default
-_EXACT, _EXACT_INSIDE, _EXACT_BEFORE = threading.Lock(), [], []  # of `exact_fp32`: who is inside, what was before
 READY, IN_USE = 2, 3  # batches in shared memory: of each worker, torch's default; and those that are being used
 
 
@@ -111,6 +111,18 @@ def sum_dtype(kind: str) -> torch.dtype:
     return torch.float64
 
 
+@dataclass
+class _Exact:
+    """How many compute in exact fp32 at the moment, and how the switches stood before the first of them."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+    before: list[tuple[object, str, object]] = field(default_factory=list)
+
+
+_exact = _Exact()
+
+
 @contextlib.contextmanager
 def exact_fp32() -> Iterator[None]:
     """Let fp32 be fp32: by default GPUs from Ampere on round what convolutions multiply to 10 bits, TF32.
@@ -118,19 +130,19 @@ def exact_fp32() -> Iterator[None]:
     What is computed in bf16 or fp16 does not change. The switches are the process's: threads may overlap, and the last
     that leaves puts them back.
     """
-    with _EXACT:
-        if not _EXACT_INSIDE:
+    with _exact.lock:
+        if not _exact.users:
             for switch, name, exact in _switches():
-                _EXACT_BEFORE.append((switch, name, getattr(switch, name)))
+                _exact.before.append((switch, name, getattr(switch, name)))
                 setattr(switch, name, exact)
-        _EXACT_INSIDE.append(None)
+        _exact.users += 1
     try:
         yield
     finally:
-        with _EXACT:
-            _EXACT_INSIDE.pop()
-            while not _EXACT_INSIDE and _EXACT_BEFORE:
-                setattr(*_EXACT_BEFORE.pop())
+        with _exact.lock:
+            _exact.users -= 1
+            while not _exact.users and _exact.before:
+                setattr(*_exact.before.pop())
 
 
 def _switches() -> list[tuple[object, str, object]]:
