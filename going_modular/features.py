@@ -202,18 +202,14 @@ def fill(
     Args:
         rows: of any float type, on the CPU.
         trunk: maps images (B, 3, H, W) to (B, ...), D numbers for each; in eval mode, on `device`.
-        dataset: as for `extract`.
+        dataset: as for `extract`; that its transform is fixed is the caller's to check.
         device: where to compute.
         precision: `fp32` or `bf16`.
         progress: show a bar.
 
     Returns:
         Labels (N,), and what is wrong with images that cannot be read, by index, as `extract_readable` tells it.
-
-    Raises:
-        InputError: a random transform.
     """
-    feature_store.refuse_randomness(dataset)
     labels, everything = torch.zeros(len(dataset), dtype=torch.int64), np.arange(len(dataset))
     num_workers = default_num_workers() if len(dataset) > MANY_IMAGES else 0
     batches = _compute(trunk, Subset(dataset, everything), device, precision, num_workers)

@@ -1,6 +1,7 @@
 """The app without a browser: what a classroom takes and refuses, what it learns, and what the command refuses."""
 
 import os
+import random
 import re
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from app_server import serving
 from commands import HANGS, PACKAGE, refusal, succeed, write_image
 from PIL import Image
 
-from going_modular import app, data_setup
+from going_modular import app, data_setup, model_builder
 from going_modular.classroom import lesson, limits, look, room, school
 from going_modular.classroom.classifier import Answer, Backbone, Classifier, load_backbone
 from going_modular.common.errors import InputError
@@ -354,6 +355,49 @@ def test_a_cross_validated_head_has_no_test_images_left(classroom, tmp_path, mon
 
 
 # one browser and another
+
+
+def test_features_do_not_care_who_draws_random_numbers_meanwhile(backbone, tmp_path):
+    [path] = painted(tmp_path, 1)["red"]
+    over = threading.Event()
+
+    def draw():
+        while not over.is_set():
+            random.random()
+
+    drawing = threading.Thread(target=draw)
+    drawing.start()
+    try:
+        rows, problems = backbone.features([path] * 20)
+    finally:
+        over.set()
+        drawing.join()
+    assert problems == {}
+    assert (rows == rows[0]).all()
+
+
+def test_a_backbone_takes_no_random_transform(backbone):
+    model, transform = model_builder.create_model(LITE0, 1)
+    with pytest.raises(InputError, match="The transform is random"):
+        Backbone(model, data_setup.augment(transform), "fp32")
+
+
+def test_features_that_fail_are_told_of_and_can_be_had_again(classroom, tmp_path, monkeypatch, caplog):
+    images = painted(tmp_path, 3)
+
+    def fail(paths):
+        raise RuntimeError("planted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(classroom.backbone, "features", fail)
+        fill(classroom, images)
+        with pytest.raises(InputError, match=r"00001\.png has no features; remove and add it again"):
+            classroom.train()
+    assert "planted" in caplog.text
+    for name in images:
+        classroom.remove_class(name)
+    fill(classroom, images)
+    assert classroom.train().classifier.class_names == ["red", "синий"]
 
 
 @pytest.fixture

@@ -302,6 +302,18 @@ def test_random_transforms_are_refused(lite0, pets, transform):
         extract(lite0[0], Subset(pets, [0, 1]))
 
 
+def test_another_thread_that_draws_meanwhile_makes_no_transform_random(lite0, pets):
+    calls = iter(range(100))
+
+    def fixed(image):
+        if next(calls) < 3:  # as if it were the other thread
+            random.random()
+        return lite0[1](image)
+
+    pets.transform = fixed
+    assert len(extract(lite0[0], Subset(pets, [0, 1]), cache=False)) == 2
+
+
 @pytest.mark.slow
 def test_extracting_leaves_every_random_generator_alone(lite0, pets):
     def draw():

@@ -17,7 +17,7 @@ from going_modular import features, model_builder
 from going_modular.classroom import limits
 from going_modular.common.device import memory_format, resolve_precision, wished_precision
 from going_modular.common.errors import InputError
-from going_modular.data import images, resizing
+from going_modular.data import feature_store, images, resizing
 from going_modular.evaluation import interpret
 from going_modular.evaluation.figures import HEAT, HEAT_OPACITY
 from going_modular.saving.checkpoint import Checkpoint
@@ -67,9 +67,13 @@ class Backbone:
         model: as `model_builder.create_model` builds it, on its device.
         transform: that came with it.
         precision: to compute in, `fp32` or `bf16`.
+
+    Raises:
+        InputError: the transform is random.
     """
 
     def __init__(self, model: nn.Module, transform: Callable, precision: str) -> None:
+        feature_store.refuse_randomness(_Files([], transform))  # here: later, other threads draw random numbers, too
         self.device = next(model.parameters()).device
         self.transform, self.precision = transform, precision
         self.width = model_builder.feature_width(model)

@@ -1,6 +1,7 @@
 """A classroom: the images of one browser, by class, their features, and what was last trained on them."""
 
 import hashlib
+import logging
 import shutil
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from going_modular.data import images, walk, zips
 from going_modular.data.image_folder import ImageFolder
 from going_modular.saving import run_folder
 
+LOG = logging.getLogger(__name__)
 ZIP = "images.zip"  # class folders, in the run's folder and to take home
 THUMBNAIL = 160  # pixels, the longer side
 
@@ -319,7 +321,11 @@ class Classroom:
 
     def _run(self, paths: Sequence[Path]) -> None:
         """Compute the features of files; those that were removed meanwhile are forgotten."""
-        rows, problems = self.backbone.features(paths)
+        try:
+            rows, problems = self.backbone.features(paths)
+        except Exception:  # nobody waits for what this returns: it is told, and the images stay without features
+            LOG.exception("Features of %d images failed", len(paths))
+            return
         with self._lock:
             for index, path in enumerate(paths):
                 if path in self._features:

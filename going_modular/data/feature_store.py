@@ -12,7 +12,7 @@ import os
 import random
 import stat
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from going_modular.data.image_folder import ImageFolder
 HASH_BYTES = 32
 CHECKSUM = "sha256"  # in a shard's metadata
 READ_BYTES = 2**20  # of a file at a time
+TRIES = 3  # to see a transform that leaves the random generators alone
 
 
 class _DamagedError(Exception):
@@ -192,9 +193,7 @@ def refuse_randomness(dataset: Dataset) -> None:
         InputError: shows the transform.
     """
     for transform in {id(t): t for leaf in _leaves(dataset) if (t := getattr(leaf, "transform", None))}.values():
-        before = _random_states()
-        first, second = (torch.as_tensor(transform(_probe_image())) for _ in range(2))
-        if before != _random_states() or not torch.equal(first, second):
+        if _draws(transform):
             raise InputError(
                 f"The transform is random ({' '.join(repr(transform).split())[:80]}...): features can be cached "
                 "for a fixed one only; use weights.transforms(), or the usual loop for augmentation"
@@ -252,6 +251,22 @@ def _probe_image() -> Image.Image:
     """Return an image that any change of a transform's settings shows in."""
     noise = np.random.default_rng(0).integers(0, 256, (301, 257, 3), dtype=np.uint8)
     return Image.fromarray(noise)
+
+
+def _draws(transform: Callable) -> bool:
+    """Tell whether a transform draws random numbers.
+
+    The generators are the process's, and another thread may draw from them meanwhile: what does so again and again is
+    the transform.
+    """
+    for _ in range(TRIES):
+        before = _random_states()
+        first, second = (torch.as_tensor(transform(_probe_image())) for _ in range(2))
+        if not torch.equal(first, second):
+            return True
+        if before == _random_states():
+            return False
+    return True
 
 
 def _random_states() -> tuple:

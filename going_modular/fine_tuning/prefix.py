@@ -21,6 +21,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 from going_modular import features, model_builder
 from going_modular.common.device import memory_format, resolve_precision
 from going_modular.common.errors import InputError, listed
+from going_modular.data import feature_store
 from going_modular.fine_tuning.cut import NoPrefixError
 from going_modular.fine_tuning.cut import split as split
 
@@ -58,6 +59,7 @@ def extract(
         NoPrefixError: so many maps are too large for the limits, or for the disk.
         InputError: as for `features.extract`.
     """
+    feature_store.refuse_randomness(dataset)
     precision = resolve_precision(precision, device)
     is_shared = torch.distributed.is_available() and torch.distributed.is_initialized()
     rank, processes = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if is_shared else (0, 1)
