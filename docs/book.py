@@ -23,17 +23,22 @@ def lessons(env: BuildEnvironment) -> list[str]:
     return sorted(name for name in env.found_docs if re.match(r"notebooks/\d", name))
 
 
+def plain(text: str) -> str:
+    """Return a term as it is compared: in small letters, on one line, without a typographer's apostrophe."""
+    return " ".join(text.lower().replace("’", "'").split())
+
+
 def terms(env: BuildEnvironment) -> dict[str, str]:
     """Return the anchors of the glossary's terms."""
     objects = env.domains["std"].get_objects()
-    return {name.lower(): anchor for name, _, kind, page, anchor, _ in objects if kind == "term" and page == GLOSSARY}
+    return {plain(name): anchor for name, _, kind, page, anchor, _ in objects if kind == "term" and page == GLOSSARY}
 
 
 def marked(doctree: nodes.document, names: dict[str, str]) -> Iterator[tuple[str, nodes.Element]]:
     """Yield the first place where each term is emphasised, as lessons do where they explain it."""
     seen = set()
     for node in doctree.findall(lambda one: isinstance(one, nodes.emphasis | nodes.strong)):
-        text = " ".join(node.astext().lower().split()).rstrip(".:")
+        text = plain(node.astext()).rstrip(".:")
         name = next((form for form in (text, text.removesuffix("s")) if form in names), None)
         if name and name not in seen and not isinstance(node.parent, nodes.reference):
             seen.add(name)
@@ -50,7 +55,7 @@ def link_terms(app: Sphinx, doctree: nodes.document, page: str) -> None:
     elif page == GLOSSARY:
         explained = first_places(app.env)
         for item in doctree.findall(nodes.definition_list_item):
-            name = item.next_node(nodes.term).astext().lower()
+            name = plain(item.next_node(nodes.term).astext())
             if name in explained:
                 lesson, anchor, title = explained[name]
                 link = make_refnode(app.builder, page, lesson, anchor, nodes.inline("", title))

@@ -77,6 +77,18 @@ def test_wrong_answers_are_told_with_their_input_and_a_hint(sheet, exercise, fun
         assert hint, said
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("sheet", "exercise", "function"), EXERCISES)
+def test_who_prints_instead_of_returning_is_told_so(learner, sheet, exercise, function):
+    solution = learner(sheet, "solved")[function]
+
+    def printing(*arguments, **options):
+        print(solution(*arguments, **options))  # noqa: T201 - what the test is about
+
+    said = check(sheet, exercise).judge(printing)
+    assert "`return`" in said or said == "right", said  # right where what it does to its input counts
+
+
 @Check
 def double(attempt):
     """Check a function that doubles a number."""
@@ -105,6 +117,14 @@ def test_an_answer_is_judged(answer, said):
 def test_calling_a_check_prints_the_answer(capsys):
     assert double(lambda x: 2 * x) is None
     assert capsys.readouterr().out == "right\n"
+
+
+def test_what_an_answer_prints_on_its_way_is_seen(capsys):
+    assert double.judge(lambda x: print("x is", x) or 2 * x) == "right"  # noqa: T201 - what the test is about
+    assert capsys.readouterr().out.startswith("x is 3\n")
+    assert double.judge(lambda x: print(2 * x)).endswith(  # noqa: T201
+        "multiply by 2; it printed, and returned nothing: a function gives back what stands behind its `return`"
+    )
 
 
 def test_only_the_stub_counts_as_not_attempted():

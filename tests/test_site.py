@@ -32,7 +32,7 @@ GALLERY, TEACHING = "docs/gallery", "notebooks/TEACHING"
 FIVE = (HOME, "notebooks/02_transfer_learning_with_efficientnet", GLOSSARY, ELSEWHERE, "docs/api/going_modular.engine")
 MORE = (GALLERY, TEACHING, "docs/cheat_sheet")
 PAGES = tuple(dict.fromkeys((*FIVE, *MORE, API, "README", *(f"notebooks/{path.stem}" for path in LESSONS))))
-PHONE, DESK = 380, 1400
+PHONE, DESK, WIDE = 380, 1400, 1600
 BUILD_SECONDS = 900  # a limit for what hangs, no measurement
 
 pytestmark = pytest.mark.slow
@@ -218,6 +218,25 @@ def test_search_finds_a_word_in_a_lesson_and_in_the_reference(visit, scheme):
     for place in ("notebooks/02_", "docs/api/going_modular"):
         playwright.expect(page.locator(f'#search-results li a[href*="{place}"]').first).to_be_visible()
     assert results.count() > 2
+    quoted = page.locator("#search-results p.context")
+    playwright.expect(quoted.first).to_contain_text("freeze", ignore_case=True)
+    assert not any(
+        "System Settings" in text for text in quoted.all_inner_texts()
+    )  # the menu of themes, above each page
+
+
+@needs_chromium
+def test_no_line_of_code_is_cut_on_a_wide_screen(visit):
+    for lesson in LESSONS:
+        page = visit(f"notebooks/{lesson.stem}", width=WIDE)
+        cells = page.locator("article .cell_input pre")
+        assert cells.count() > 4
+        assert (
+            cells.evaluate_all(
+                "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.innerText)"
+            )
+            == []
+        )
 
 
 @needs_chromium

@@ -24,3 +24,14 @@ for (const picture of document.querySelectorAll("article img:not(a img)")) {
 for (const sign of document.querySelectorAll("nav summary")) {
   sign.ariaLabel = `Pages of ${sign.closest("li").querySelector("a").textContent.trim()}`;
 }
+
+// What search quotes is a page's text, not the buttons above it.
+if (typeof Search !== "undefined") {
+  const textOf = Search.htmlToText;
+  Search.htmlToText = (source, anchor) => {
+    const page = new DOMParser().parseFromString(source, "text/html");
+    page.querySelector("main")?.removeAttribute("role");
+    page.querySelector("article")?.setAttribute("role", "main");
+    return textOf(page.documentElement.outerHTML, anchor);
+  };
+}

@@ -8,11 +8,14 @@
 `double(f)` prints "not attempted", "wrong: returned 9 instead of 6 for 3; multiply by 2" or "right".
 """
 
+import contextlib
 import functools
+import io
 import math
+import sys
 from collections.abc import Callable, Mapping
 from numbers import Number
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -22,6 +25,7 @@ from torch import nn
 MAX_SHOWN_VALUES = 8  # of a tensor
 MAX_SHOWN_CHARACTERS = 90
 MAX_SHOWN_ERROR = 240
+ONLY_PRINTED = "it printed, and returned nothing: a function gives back what stands behind its `return`"
 
 
 class Wrong(Exception):  # noqa: N818 - an answer, no error of ours
@@ -34,12 +38,17 @@ class Attempt:
     def __init__(self, function: Callable) -> None:
         self.function = function
         self.shown = "the first input"
+        self.has_only_printed = False
 
     def __call__(self, *arguments: Any, shown: str | None = None, **options: Any) -> Any:
         """Call the function; `shown` describes the input where its values would say little."""
         words = [describe(value) for value in arguments] + [f"{key}={describe(v)}" for key, v in options.items()]
         self.shown = shown or ", ".join(words) or "no input"
-        return self.function(*arguments, **options)
+        self.has_only_printed = False  # as long as it runs
+        with contextlib.redirect_stdout(_Heard(sys.stdout)) as heard:
+            result = self.function(*arguments, **options)
+        self.has_only_printed = result is None and heard.has_said
+        return result
 
     def expect(
         self,
@@ -64,6 +73,20 @@ class Attempt:
             raise Wrong(f"{problem} for {self.shown}; {hint}")
 
 
+class _Heard(io.TextIOBase):
+    """What passes on all that is printed, and knows whether there was any."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.has_said = stream, False
+
+    def write(self, text: str) -> int:
+        self.has_said = True
+        return self.stream.write(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
 class Check:
     """A check of one exercise, made of a function that examines an `Attempt` and raises Wrong."""
 
@@ -84,11 +107,13 @@ class Check:
             with torch.random.fork_rng(devices=()):
                 self._examine(attempt)
         except Wrong as wrong:
-            return f"wrong: {wrong}"
+            return f"wrong: {wrong}" + (f"; {ONLY_PRINTED}" if attempt.has_only_printed else "")
         except Exception as error:
             # the stub says nothing; a NotImplementedError of torch's names what it lacks
             if isinstance(error, NotImplementedError) and not error.args:
                 return "not attempted"
+            if attempt.has_only_printed:  # and the check could do nothing with None
+                return f"wrong: returned None for {attempt.shown}; {ONLY_PRINTED}"
             said = _short(" ".join(str(error).split()), MAX_SHOWN_ERROR)
             return f"wrong: raised {type(error).__name__} ({said}) for {attempt.shown}; the error in brackets says why"
         return "right"
