@@ -22,7 +22,7 @@ from commands import HANGS, PACKAGE, refusal, succeed, write_image
 from PIL import Image
 
 from going_modular import app, data_setup, model_builder
-from going_modular.classroom import lesson, limits, look, room, school
+from going_modular.classroom import album, lesson, limits, look, room, school
 from going_modular.classroom.classifier import Answer, Backbone, Classifier, load_backbone
 from going_modular.common.errors import InputError
 from going_modular.data import sources
@@ -126,7 +126,7 @@ def test_images_come_and_go(classroom, tmp_path):
     first, second, third = classroom.pictures("red")
     assert first.path.read_bytes() == images["red"][0].read_bytes()
     with Image.open(first.thumbnail) as small:
-        assert max(small.size) <= room.THUMBNAIL
+        assert max(small.size) <= album.THUMBNAIL
     classroom.remove("red", 1)
     assert classroom.pictures("red") == [first, third]
     assert not second.path.exists()
@@ -317,7 +317,7 @@ def test_what_is_saved_is_what_train_py_writes_and_every_command_reads(classroom
     fill(classroom, images)
     taught = classroom.train()
     file, archive = classroom.save()
-    assert {path.name for path in file.parent.iterdir()} == {*run_folder.FILES, room.ZIP}
+    assert {path.name for path in file.parent.iterdir()} == {*run_folder.FILES, album.ZIP}
     loaded = checkpoint.load(file)
     assert loaded.class_names == ["red", "синий"]
     answers, _ = Classifier.of(loaded, "a file").classify(images["red"])
