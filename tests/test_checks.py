@@ -117,6 +117,11 @@ def test_an_answer_is_judged(answer, said):
 def test_calling_a_check_prints_the_answer(capsys):
     assert double(lambda x: 2 * x) is None
     assert capsys.readouterr().out == "right\n"
+    double(lambda x: x.is_no_number_that_has_this + 1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 100
+    assert " ".join(lines) == double.judge(lambda x: x.is_no_number_that_has_this + 1)
 
 
 def test_what_an_answer_prints_on_its_way_is_seen(capsys):

@@ -13,6 +13,7 @@ import functools
 import io
 import math
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from numbers import Number
 from typing import Any, TextIO
@@ -25,6 +26,7 @@ from torch import nn
 MAX_SHOWN_VALUES = 8  # of a tensor
 MAX_SHOWN_CHARACTERS = 90
 MAX_SHOWN_ERROR = 240
+WIDTH = 100  # of a line: JupyterLab breaks longer ones within words
 ONLY_PRINTED = "it printed, and returned nothing: a function gives back what stands behind its `return`"
 
 
@@ -96,7 +98,8 @@ class Check:
 
     def __call__(self, function: Callable) -> None:
         """Print the answer."""
-        print(self.judge(function))  # noqa: T201 - the one line that the learner asked for
+        said = textwrap.fill(self.judge(function), WIDTH, break_long_words=False, break_on_hyphens=False)
+        print(said)  # noqa: T201 - what the learner asked for
 
     def judge(self, function: Callable) -> str:
         """Return "not attempted", "wrong: ..." or "right"; torch's random generator stays as it is."""
