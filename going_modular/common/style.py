@@ -23,7 +23,7 @@ SETTINGS = {
 SHOWN_DPI, SHARPNESS = 72, 2  # dots an inch on a page, and how many of a picture stand for each along a side
 PALETTE = 256  # colours of a PNG: a chart has few
 TILE, TRUE = 8, 9  # pixels of a tile's side; levels of 255 by which a palette may change a tile's mean colour
-JPEG_QUALITY = 78
+JPEG_QUALITY = 75
 
 
 def style() -> None:
@@ -59,7 +59,7 @@ def picture(figure: Figure) -> tuple[str, bytes, tuple[int, int]]:
     encoded = []
     for media_type, image, options in (
         ("image/png", few_colours if is_true else drawn, {"optimize": True}),
-        ("image/jpeg", drawn, {"quality": JPEG_QUALITY}),
+        ("image/jpeg", drawn, {"quality": JPEG_QUALITY, "optimize": True}),
     ):
         image.save(buffer := BytesIO(), media_type.removeprefix("image/"), **options)
         encoded.append((media_type, buffer.getvalue()))
