@@ -18,6 +18,7 @@ from torch import nn
 
 from going_modular import data_setup, model_builder
 from going_modular.common import device
+from going_modular.common.memory import keep_freed
 from going_modular.data import images
 
 BATCH_SIZES = (4, 8, 16)
@@ -28,6 +29,7 @@ RUNS = 3
 def prepare(name: str, engine: str, precision: str) -> tuple[Callable[[torch.Tensor], None], Callable]:
     """Return what maps a batch to features, and the transform, on one thread."""
     torch.set_num_threads(1)
+    keep_freed()
     torch.manual_seed(0)
     weights = "DEFAULT" if name == "efficientnet_lite0" else None
     model, transform = model_builder.create_model(name, 3, weights=weights)

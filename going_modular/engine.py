@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from going_modular.common.device import exact_fp32, sum_dtype
 from going_modular.common.errors import InputError
+from going_modular.common.memory import keep_freed
 from going_modular.common.progress import bar as progress_bar
 from going_modular.common.seeds import DEFAULT_SEED
 
@@ -74,6 +75,7 @@ def train_step(
         DivergedError: the loss is not finite.
         InputError: the DataLoader is empty, or the loss function returns something else than one number.
     """
+    keep_freed()
     set_train_mode(model)
     totals = _Totals(device)
     for batch, labels in dataloader:
@@ -107,6 +109,7 @@ def test_step(
 
     Arguments, returns and errors are as for `train_step`. The model is left in eval mode.
     """
+    keep_freed()
     model.eval()
     totals = _Totals(device)
     with torch.inference_mode():

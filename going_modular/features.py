@@ -29,6 +29,7 @@ from going_modular.common.device import (
     workers_that_fit,
 )
 from going_modular.common.errors import InputError, listed
+from going_modular.common.memory import keep_freed
 from going_modular.common.progress import bar as progress_bar
 from going_modular.data import download, feature_store
 
@@ -346,6 +347,7 @@ def _forward(images: torch.Tensor, *, trunk: nn.Module, device: torch.device | s
     """Turn images (B, 3, H, W) into features (B, D) as NumPy: small, and free of inference mode."""
     if not len(images):
         return np.empty((0, 0), dtype=np.float32)
+    keep_freed()
     images = images.to(device, non_blocking=True).contiguous(memory_format=memory_format(device))
     with exact_fp32(), torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         values = trunk(images).flatten(1)  # (B, D)

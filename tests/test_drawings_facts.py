@@ -2,8 +2,10 @@
 
 import importlib
 import json
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -60,6 +62,16 @@ def test_the_convolution_is_torchs(drawn):
     picture, weights = (torch.tensor(numbers).float()[None, None] for numbers in (lesson.PICTURE, lesson.FILTER))
     answer = functional.conv2d(picture, weights)[0, 0, lesson.ROW, lesson.COLUMN]
     assert f"add up to {answer:g}," in lesson.convolution().description
+
+
+def test_the_ring_sends_what_the_lesson_says_and_ends_with_the_sums_everywhere(drawn):
+    lesson = drawn("lesson_08")
+    parts = np.random.default_rng(0).integers(1, 99, (4, 4))
+    states = lesson.ring_states(parts)
+    assert len(states) - 1 == 2 * (4 - 1)
+    assert all((after != before).sum() <= 4 for before, after in pairwise(states))  # a part each
+    assert (states[3] == parts.sum(axis=0)).sum() == 4  # each device has one whole sum when all is added up
+    assert (states[-1] == parts.sum(axis=0)).all()
 
 
 def test_the_memory_is_what_autograd_keeps(drawn):

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from going_modular import data_setup, features, model_builder
 from going_modular.common.device import exact_fp32, explain_lost_worker, is_out_of_memory, memory_format
 from going_modular.common.errors import InputError
+from going_modular.common.memory import keep_freed
 from going_modular.fine_tuning import checkpoints, launch, prefix, recipes
 from going_modular.fine_tuning.callbacks import EpochLines, StayStopped, StopOnSigterm, TensorBoard
 from going_modular.fine_tuning.job import Job
@@ -147,6 +148,7 @@ def fit(job: Job, stage: recipes.Stage, *, is_first: bool) -> Fitted:
     Raises:
         InputError: unreadable images, a loss that is not finite, checkpoints that cannot be used or written.
     """
+    keep_freed()
     module, data = _module(job, stage, is_first=is_first), _data(job, stage, is_first=is_first)
     folder, start = job.settings.output / "checkpoints" / stage.name, None
     if job.settings.resume is not None:

@@ -48,6 +48,7 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
         lesson_07.confusion_matrix,
         lesson_07.roc,
         lesson_08.data_parallel,
+        lesson_08.ring,
         lesson_08.memory,
         lesson_09.burst,
         lesson_09.shortcut,

@@ -2,10 +2,24 @@
 
 import numpy as np
 
-from tools.draw.style import BLUE, LEARNS, MUTED, PALE_BLUE, PALE_GREEN, PALE_ORANGE, PALE_PURPLE, WHITE, Drawing
+from tools.draw.style import (
+    BLUE,
+    LEARNS,
+    MARGIN,
+    MUTED,
+    PALE_BLUE,
+    PALE_GREEN,
+    PALE_ORANGE,
+    PALE_PURPLE,
+    SMALL,
+    WHITE,
+    Drawing,
+)  # fmt: skip
 
 GRADIENTS = np.array([[4, -2], [2, 0]])  # of two weights, a row for each process
 VIEWS = ((0, 0, 100), (4, 8, 70), (24, 20, 50), (30, 34, 64), (44, 4, 56), (0, 40, 60), (16, 16, 80), (36, 48, 44))
+
+RING = np.array([[1, 2, 3], [10, 20, 30], [100, 200, 300]])  # parts of a gradient, a row for each device
 
 LAYERS, WIDTH, MLP_WIDTH, PATCH, TOKENS, CLASSES = 12, 768, 3072, 16, 197, 3  # ViT-B/16
 FLOAT = 4  # bytes
@@ -38,6 +52,50 @@ def data_parallel() -> Drawing:
         _column(drawing, 600, y, mean, PALE_GREEN)
     drawing.text(350, 344, "same gradient, same step: the models stay equal", colour=MUTED)
     return drawing
+
+
+def ring() -> Drawing:
+    """Draw how three devices in a ring add up their gradients, part by part, and hand the sums round."""
+    states, half = ring_states(RING), len(RING) - 1
+    drawing = Drawing(
+        "All-reduce in a ring",
+        "Three devices in a ring, each with a gradient of three parts; in each pass each sends a part to the next. "
+        f"After {_words(half)} passes that add up each has one part's whole sum, after {_words(half)} more that hand "
+        f"these round all have {_listed(RING.sum(axis=0))}.",
+        424,
+    )
+    left, side, pitch, row = 150, 54, 182, 58
+    middles = [left + pitch * i + 1.5 * side for i in range(len(RING))]
+    for i, x in enumerate(middles):
+        drawing.text(x, 62, f"device {i + 1}", face="bold")
+        if i:
+            drawing.arrow((x - pitch + 60, 62), (x - 60, 62))
+    drawing.arrow((middles[-1], 46), (middles[-1], 24), (middles[0], 24), (middles[0], 46))
+    names = ["at first", *("add up" for _ in range(half)), *("hand round" for _ in range(half))]
+    for j, (name, state) in enumerate(zip(names, states, strict=True)):
+        y = 96 + row * j
+        drawing.text(MARGIN + 6, y + 22, name, anchor="start", colour=MUTED, size=SMALL)
+        for i, parts in enumerate(state):
+            for part, number in enumerate(parts):
+                is_whole, is_new = number == RING[:, part].sum(), j and number != states[j - 1][i, part]
+                fill = PALE_GREEN if is_whole else PALE_ORANGE if is_new else WHITE
+                x = left + pitch * i + side * part
+                drawing.box(x, y, side, 44, f"{number}", fill=fill, radius=2, face="bold" if is_new else "regular")
+    drawing.text(350, 400, "bold: has just come; green: the sum over all devices", colour=MUTED, size=SMALL)
+    return drawing
+
+
+def ring_states(parts: np.ndarray) -> list[np.ndarray]:
+    """Return what N devices in a ring have, (N, N), at first and after each of 2 (N - 1) passes, a row for each."""
+    states, devices = [parts], len(parts)
+    for number in range(2 * (devices - 1)):
+        before, after = states[-1], states[-1].copy()
+        for device in range(devices):
+            part, receiver = (device - number) % devices, (device + 1) % devices
+            is_adding = number < devices - 1
+            after[receiver, part] = before[device, part] + (before[receiver, part] if is_adding else 0)
+        states.append(after)
+    return states
 
 
 def memory() -> Drawing:
@@ -91,6 +149,10 @@ def activations(layers: int, width: int, mlp_width: int) -> int:
 
 def _listed(numbers: np.ndarray) -> str:
     return f"({', '.join(f'{number:g}' for number in numbers)})"
+
+
+def _words(number: int) -> str:
+    return ("no", "one", "two", "three")[number]
 
 
 def _column(drawing: Drawing, x: float, y: float, numbers: np.ndarray, fill: str) -> None:
