@@ -24,7 +24,7 @@ CLASSES = ("pizza", "steak", "sushi")
 COUNTS = np.array([[8, 1, 1], [2, 6, 2], [0, 1, 9]])  # rows true, columns predicted
 FOLLOWED = 1  # steak
 OTHERS, STEAK = NormalDist(0.36, 0.13), NormalDist(0.64, 0.13)  # of scores from 0 to 1
-THRESHOLDS = (0.3, 0.5, 0.7)
+THRESHOLDS = (0.7, 0.5, 0.3)  # in the order in which the lesson walks through them
 GREY = "#c4c8d0"
 
 
@@ -78,16 +78,16 @@ def roc() -> Drawing:
     drawing = Drawing(
         "A threshold that moves along a ROC curve",
         "Two heaps of scores overlap, steak to the right of the others; what lies right of a threshold is called "
-        "steak. As the threshold moves from left to right, its point on the ROC curve moves down from the upper right: "
-        "fewer false alarms, fewer steaks found.",
+        "steak. As the threshold moves from right to left, its point on the ROC curve moves up from the lower left: "
+        "more steaks found, more false alarms.",
         500,
     )
     for i, threshold in enumerate(THRESHOLDS):
         _heaps(drawing, 78, 146 + 134 * i, threshold, str(i + 1))
     drawing.text(118, 40, "others", size=SMALL)
-    drawing.text(268, 40, "steak", size=SMALL, face="bold")
-    drawing.text(78 + 260 * THRESHOLDS[0], 172, "threshold", size=SMALL)
-    drawing.text(216, 172, "→ called steak", size=SMALL, anchor="start")
+    drawing.text(228, 40, "steak", size=SMALL, face="bold")
+    drawing.text(78 + 260 * THRESHOLDS[1], 308, "threshold", size=SMALL, anchor="end")
+    drawing.text(86 + 260 * THRESHOLDS[1], 308, "→ called steak", size=SMALL, anchor="start")
     drawing.text(208, 466, "score: how steak-like", size=SMALL, colour=MUTED)
     left, bottom, side = 420, 414, 250
 

@@ -21,7 +21,9 @@ from going_modular import checks
 #
 # Cut images (B, C, H, W) into patches of P x P pixels, row by row from the top left, and flatten each: first its first
 # channel, line by line, then the next channel. `tensor.unfold(dimension, size, step)` cuts along one dimension and puts
-# the pieces into a new last one. `permute` puts dimensions into another order, `flatten(1, 2)` makes one of two.
+# the pieces into a new last one: `torch.arange(6).unfold(0, 2, 2)` is `[[0, 1], [2, 3], [4, 5]]`, and
+# `torch.zeros(1, 4, 6).unfold(2, 2, 2)` has the shape (1, 4, 3, 2). `permute` puts dimensions into another order,
+# `flatten(1, 2)` makes one of two.
 #
 # <details><summary>A hint</summary>
 #
@@ -95,7 +97,9 @@ checks.nb04.attention(my_attention)
 # %% [markdown]
 # ### Exercise 4: Find the bugs (medium, 15 minutes)
 #
-# A colleague wrote attention with a *mask* (T, T): where it is false, the row's token must not look at the column's.
+# Language models that write text hide the words that are still to come. They do it by a *mask* (T, T): where it is
+# false, the row's token must not look at the column's. (A ViT needs none.) A colleague wrote attention with a mask; `~`
+# turns True into False:
 #
 # ```python
 # def masked_attention(query, key, value, mask):

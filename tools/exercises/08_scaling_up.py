@@ -79,7 +79,11 @@ checks.nb08.average_gradients(my_average_gradients)
 # `rank` is this process's number from 0, `processes` how many there are, and `all_reduce` is as in exercise 1. Each
 # update has to be the one that a single process would make with the whole batch of 8; each epoch uses every image once,
 # in a new order. Every batch has at least as many images as there are processes. Return the accuracy over all images
-# after training, a number from 0 to 1, in every process. Nothing in the model is random.
+# after training, a number from 0 to 1, in every process. Nothing in the model is random; but each process has a random
+# generator of its own, and they agree only where you seed them.
+#
+# The text of this function, too, will be copied into a script: use `torch`, `F` and what you are given, and write the
+# averaging inside it.
 
 
 # %%
