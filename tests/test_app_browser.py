@@ -32,6 +32,13 @@ TOO_WIDE = """
         && (box.right > innerWidth + 1 || box.left < -1);
 }).map(one => `${one.tagName}.${one.className}: ${one.getBoundingClientRect().right}`)
 """
+# what is being computed anew is faint, and for a moment longer than it takes
+SETTLED = """
+() => [...document.querySelectorAll(".said")].every(one => {
+    for (let part = one; part; part = part.parentElement) if (getComputedStyle(part).opacity !== "1") return false;
+    return true;
+})
+"""
 
 
 WATCHED = """
@@ -182,6 +189,7 @@ def test_both_tabs_fit_and_can_be_read_aloud(app, open_page, tmp_path_factory, w
     page = open_page(app[1], width, colours)
 
     def check(name: str) -> None:
+        page.wait_for_function(SETTLED)
         found = axe.run(page).response["violations"]
         assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in SERIOUS] == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
