@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+import wrong_answers_nb03 as wrong
 
 from going_modular import metrics, model_builder
 from going_modular.checks import _parts03, nb03
@@ -53,9 +53,11 @@ def test_trying_accuracies_gives_wilsons_interval(right, total):
 
 
 def test_another_way_than_the_courses_is_judged_by_its_score():
-    def few(values, labels, new):
-        values, new = nn.functional.normalize(values), nn.functional.normalize(new)
-        means = torch.stack([values[labels == label].mean(dim=0) for label in range(3)])
-        return torch.cdist(new, means).argmin(dim=1)
+    assert nb03.few.judge(wrong.labels_by(wrong.head_of(100))) == "right"
 
-    assert nb03.few.judge(few) == "right"
+
+@pytest.mark.parametrize(
+    "answer", [wrong.nearest_mean, wrong.nearest_mean_of_unit_lengths, wrong.smallest_angle_to_a_mean]
+)
+def test_a_nearest_mean_is_told_that_it_does_not_count(answer):
+    assert "nearest mean" in nb03.few.judge(answer)

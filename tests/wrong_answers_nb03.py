@@ -157,6 +157,15 @@ def nearest_mean(features, labels, new_features):
     return torch.cdist(new_features, means).argmin(dim=1)
 
 
+def nearest_mean_of_unit_lengths(features, labels, new_features):
+    return nearest_mean(nn.functional.normalize(features), labels, nn.functional.normalize(new_features))
+
+
+def smallest_angle_to_a_mean(features, labels, new_features):
+    means = torch.stack([features[labels == label].mean(dim=0) for label in range(3)])
+    return nn.functional.cosine_similarity(new_features[:, None], means, dim=2).argmax(dim=1)
+
+
 def tried(compatible, count=10_000):
     def interval(right, total, z=1.96):
         found = [a / count for a in range(count + 1) if compatible(right / total, a / count, total, z)]
@@ -231,6 +240,8 @@ WRONG = {
         labels_by(head_of(1)),
         labels_by(head_of(5)),
         nearest_mean,
+        nearest_mean_of_unit_lengths,
+        smallest_angle_to_a_mean,
         labels_by(lambda features, labels, new_features: torch.randn(len(new_features), 3)),
         lambda features, labels, new_features: torch.zeros(len(new_features), dtype=torch.int64),
         lambda features, labels, new_features: head_of(100)(features, labels, new_features),
