@@ -3,7 +3,7 @@
     ```{shown} Title
     :lesson: 03
     :figure: Mean accuracy of five folds
-    :line: curves[lr] = np.mean(of_folds, axis=0)
+    :line: curves[lr] = by_fold[lr].mean(axis=0)
     :alt: What is to be seen
     What it says.
     ```

@@ -17,8 +17,8 @@ def keep_freed() -> None:
     glibc, the C library of most Linux systems, gives large blocks back to the system when they are freed, such as the
     maps of a batch, and the system clears each page of the next block anew. That can take half of the time of a pass
     (`benchmarks/bench_memory.py`). The peak is no higher for it, but it stays with the process. Elsewhere nothing is
-    changed, nor where environment variables MALLOC_... say what malloc shall do, nor in the workers of joblib, which
-    takes memory that stays for a leak and ends them.
+    changed, nor where environment variables that begin with `MALLOC_` say what malloc shall do, nor in the workers of
+    joblib, which takes memory that stays for a leak and ends them.
 
     Source: `man 3 mallopt`.
     """
