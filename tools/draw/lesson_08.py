@@ -14,7 +14,7 @@ from tools.draw.style import (
     SMALL,
     WHITE,
     Drawing,
-)  # fmt: skip
+)
 
 GRADIENTS = np.array([[4, -2], [2, 0]])  # of two weights, a row for each process
 VIEWS = ((0, 0, 100), (4, 8, 70), (24, 20, 50), (30, 34, 64), (44, 4, 56), (0, 40, 60), (16, 16, 80), (36, 48, 44))
