@@ -3,6 +3,8 @@
 import functools
 import importlib
 import runpy
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,6 +132,33 @@ def test_what_an_answer_prints_on_its_way_is_seen(capsys):
     assert double.judge(lambda x: print(2 * x)).endswith(  # noqa: T201
         "multiply by 2; it printed, and returned nothing: a function gives back what stands behind its `return`"
     )
+
+
+def test_calls_that_overlap_in_threads_leave_the_output_where_it_was():
+    first_is_in, second_is_in = threading.Event(), threading.Event()
+
+    def answer(name):
+        if name == "first":
+            first_is_in.set()
+            second_is_in.wait(5)
+        else:
+            first_is_in.wait(5)
+            second_is_in.set()
+            first.join(5)
+        return name
+
+    @Check
+    def both(attempt):
+        nonlocal first
+        first = threading.Thread(target=attempt, args=("first",))
+        second = threading.Thread(target=attempt, args=("second",))
+        first.start()
+        second.start()
+        second.join(10)
+
+    first, before = None, sys.stdout
+    assert both.judge(answer) == "right"
+    assert sys.stdout is before
 
 
 def test_only_the_stub_counts_as_not_attempted():

@@ -37,19 +37,20 @@ class Wrong(Exception):  # noqa: N818 - an answer, no error of ours
 class Attempt:
     """A learner's function, called and compared; it remembers the input it was last called with."""
 
-    def __init__(self, function: Callable) -> None:
+    def __init__(self, function: Callable, heard: "_Heard") -> None:
         self.function = function
         self.shown = "the first input"
         self.has_only_printed = False
+        self._heard = heard
 
     def __call__(self, *arguments: Any, shown: str | None = None, **options: Any) -> Any:
         """Call the function; `shown` describes the input where its values would say little."""
         words = [describe(value) for value in arguments] + [f"{key}={describe(v)}" for key, v in options.items()]
         self.shown = shown or ", ".join(words) or "no input"
         self.has_only_printed = False  # as long as it runs
-        with contextlib.redirect_stdout(_Heard(sys.stdout)) as heard:
-            result = self.function(*arguments, **options)
-        self.has_only_printed = result is None and heard.has_said
+        before = self._heard.texts
+        result = self.function(*arguments, **options)
+        self.has_only_printed = result is None and self._heard.texts > before
         return result
 
     def expect(
@@ -76,13 +77,13 @@ class Attempt:
 
 
 class _Heard(io.TextIOBase):
-    """What passes on all that is printed, and knows whether there was any."""
+    """What passes on all that is printed, and counts the texts."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.stream, self.has_said = stream, False
+        self.stream, self.texts = stream, 0
 
     def write(self, text: str) -> int:
-        self.has_said = True
+        self.texts += 1
         return self.stream.write(text)
 
     def flush(self) -> None:
@@ -105,9 +106,11 @@ class Check:
         """Return "not attempted", "wrong: ..." or "right"; torch's random generator stays as it is."""
         if not callable(function):
             return f"wrong: got {describe(function)}; pass the function itself, without parentheses"
-        attempt = Attempt(function)
+        heard = _Heard(sys.stdout)
+        attempt = Attempt(function, heard)
         try:
-            with torch.random.fork_rng(devices=()):
+            # once around all calls: threads that each redirect, and end in another order, would leave it redirected
+            with torch.random.fork_rng(devices=()), contextlib.redirect_stdout(heard):
                 self._examine(attempt)
         except Wrong as wrong:
             return f"wrong: {wrong}" + (f"; {ONLY_PRINTED}" if attempt.has_only_printed else "")
