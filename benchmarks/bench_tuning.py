@@ -1,34 +1,40 @@
-"""What other draws of images, rates and crops change in what tuning gains: the part of lesson 06 that takes too long.
+"""What other draws of images, rates, crops and updates change in what tuning gains: what is too long for lesson 06.
 
     python benchmarks/bench_tuning.py
 
 The sample at 64 pixels, in the folds of lesson 06 and with its heads, updates and seeds: all of EfficientNet-Lite0; and
-on the images enlarged to 224 the last two blocks, its own and those of ViT-S/14. Prints a line a training and writes
-`results/bench_tuning.json`: by case and seed three strings with a character for each working image, 1 where the network
-that did not see it is right. They are of the head, of the same head after as many updates more alone (on cropped images
-where the blocks learn from such), and of the head and the blocks after these updates. Several minutes on two cores.
+on the images enlarged to 224 all of it, its last two blocks and those of ViT-S/14. Prints a line a training and writes
+`results/bench_tuning.json`: by case and seed four strings with a character for each working image, 1 where the network
+that did not see it is right. They are of the head; of the same head after as many updates more alone, at the blocks'
+rate and at the head's own (on cropped images where the blocks learn from such); and of the head and the blocks after
+these updates. Half an hour on two cores.
 """
 
 import copy
 import json
+from pathlib import Path
 from typing import NamedTuple
 
-import bench_right_size as right_size
 import numpy as np
 import torch
 from joblib import Parallel, delayed
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from torchvision.transforms import v2
 
-from going_modular import engine, model_builder
+from going_modular import data_setup, engine, features, model_builder
+from going_modular.data.splits import groups_of
 from going_modular.fine_tuning import prefix, recipes
 
-RESULT = right_size.RESULTS / "bench_tuning.json"
+RESULTS = Path(__file__).resolve().parent / "results"
+SEED, SMALL, LARGE = 42, 64, 224  # of the folds; pixels
 CLASSES, SEEDS, TWO_SEEDS = 3, range(6), range(2)  # two for the rates that are only compared
-VIT_UPDATES, VIT_HEAD_UPDATES = 15, 100
-CROP = v2.Compose([v2.RandomResizedCrop(right_size.SMALL, scale=(0.35, 1), antialias=True), v2.RandomHorizontalFlip()])
+HEAD_UPDATES, UPDATES, VIT_HEAD_UPDATES, VIT_UPDATES, BATCH = 200, 60, 100, 15, 16
+HEAD_LR, LR, LAYER_DECAY, WEIGHT_DECAY = 1e-3, 3e-4, 0.9, 0.05
+DRAWS = 10_000  # of the bootstrap
+CROP = v2.Compose([v2.RandomResizedCrop(SMALL, scale=(0.35, 1), antialias=True), v2.RandomHorizontalFlip()])
 
 
 class Case(NamedTuple):
@@ -38,8 +44,9 @@ class Case(NamedTuple):
     network: str  # a key of what `prepare` returns
     count: int  # of the images that are learned from
     lr: float
-    seeds: range
+    seeds: range = SEEDS
     cropped: bool = False
+    updates: int | None = None  # None: as many as lesson 06 makes
 
 
 class Prepared(NamedTuple):
@@ -55,12 +62,14 @@ class Prepared(NamedTuple):
 
 
 CASES = (
-    Case("Lite0, 12 images", "lite0", 12, 3e-4, SEEDS),
-    Case("Lite0, 12 images, cropped", "lite0", 12, 3e-4, SEEDS, cropped=True),
-    Case("Lite0, 150 images, rate 3e-04", "lite0", 150, 3e-4, SEEDS),
+    Case("Lite0, 12 images", "lite0", 12, LR),
+    Case("Lite0, 12 images, cropped", "lite0", 12, LR, cropped=True),
+    Case("Lite0, 150 images, rate 3e-04", "lite0", 150, LR),
     *(Case(f"Lite0, 150 images, rate {lr:.0e}", "lite0", 150, lr, TWO_SEEDS) for lr in (1e-4, 1e-3)),
-    Case("Lite0, 150 images at 224 pixels, last 2 blocks", "lite0, last 2", 150, 3e-4, SEEDS),
-    Case("ViT-S/14, 48 images, rate 1e-05", "vit", 48, 1e-5, SEEDS),
+    *(Case(f"Lite0, 150 images, {updates} updates", "lite0", 150, LR, updates=updates) for updates in (30, 120, 240)),
+    Case("Lite0, 150 images at 224 pixels, last 2 blocks", "lite0, last 2", 150, LR),
+    Case("Lite0, 150 images at 224 pixels, all blocks", "lite0, large", 150, LR),
+    Case("ViT-S/14, 48 images, rate 1e-05", "vit", 48, 1e-5),
     *(Case(f"ViT-S/14, 48 images, rate {lr:.0e}", "vit", 48, lr, TWO_SEEDS) for lr in (3e-5, 1e-4)),
 )
 
@@ -81,16 +90,68 @@ class Cropped(Dataset):
         return CROP(image), label
 
 
+def load(side: int) -> tuple[nn.Module, TensorDataset, TensorDataset, np.ndarray]:
+    """Return the frozen model, the images at a size with labels, their features with labels, and their tables."""
+    model, transform = model_builder.create_model("efficientnet_lite0", CLASSES)
+    transform.resize_size = transform.crop_size = [SMALL]
+    splits = data_setup.load_splits("sample", seed=SEED, validation=True, group_by=r"(\d+)")
+    working = splits.train.joined_with(splits.validation)
+    small = torch.stack([image for image, _ in working.with_transform(transform)])
+    shown = small if side == SMALL else F.interpolate(small, size=side, mode="bicubic", antialias=True)
+    images = TensorDataset(shown, torch.tensor(working.targets))
+    tables = np.unique(groups_of(working, r"(\d+)"), return_inverse=True)[1]
+    return model, images, features.extract(model, images, cache=False, progress=False), tables
+
+
+def train(
+    network: nn.Module,
+    dataset: Dataset,
+    optimizer: torch.optim.Optimizer,
+    updates: int,
+    warmup: int,
+    *,
+    batch: int = BATCH,
+    mixed: torch.dtype | None = None,
+) -> None:
+    """Train in so many batches, rounded up to whole epochs, with a cosine where there is a warm-up."""
+    loader = DataLoader(dataset, batch, shuffle=True)
+    epochs = -(-updates // len(loader))
+    steps = epochs * len(loader)
+    options = {}
+    if warmup:
+        schedule = recipes.schedule(optimizer, "cosine", warmup_steps=warmup, total_steps=steps)
+        options = {"scheduler": schedule, "max_grad_norm": 1, "autocast_dtype": mixed}
+    for _ in range(epochs):
+        engine.train_step(network, loader, nn.CrossEntropyLoss(), optimizer, "cpu", **options)
+
+
+def is_right(network: nn.Module, dataset: Dataset) -> np.ndarray:
+    """Return for each image whether the network's answer is right."""
+    network.eval()
+    with torch.inference_mode():
+        return torch.cat([network(x).argmax(dim=1) == y for x, y in DataLoader(dataset, 25)]).numpy()
+
+
+def gain(before: np.ndarray, after: np.ndarray, tables: np.ndarray) -> str:
+    """Return a difference in points of a hundred with its 95% interval over tables (bootstrap), as text."""
+    difference = 100 * (after.astype(float) - before)
+    sums, sizes = np.bincount(tables, difference), np.bincount(tables)
+    drawn = np.random.default_rng(SEED).integers(len(sums), size=(DRAWS, len(sums)))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
+    return f"{difference.mean():+.1f} points (95% interval {low:+.1f} to {high:+.1f})"
+
+
 def prepare() -> tuple[dict[str, Prepared], np.ndarray]:
     """Return what learns, by name, and the table of each working image."""
-    lite0, small, features, tables = right_size.load(right_size.SMALL)
+    lite0, small, small_features, tables = load(SMALL)
     lite0.to(memory_format=torch.channels_last)
-    _, large, large_features, _ = right_size.load(right_size.LARGE)
-    updates = {"updates": right_size.UPDATES, "head_updates": right_size.HEAD_UPDATES}
+    _, large, large_features, _ = load(LARGE)
+    updates = {"updates": UPDATES, "head_updates": HEAD_UPDATES}
     below, rest = prefix.split(lite0, blocks=2)
     maps = prefix.extract(below, large, precision="fp32", progress=False)
     networks = {
-        "lite0": Prepared(lite0, small, features, None, **updates),
+        "lite0": Prepared(lite0, small, small_features, None, **updates),
+        "lite0, large": Prepared(lite0, large, large_features, None, **updates),
         "lite0, last 2": Prepared(rest, maps, large_features, 2, **updates),
         "vit": prepare_vit(large),
     }
@@ -123,8 +184,8 @@ def with_head(prepared: Prepared, learn: np.ndarray) -> tuple[nn.Module, nn.Modu
         model.put_head(CLASSES)
         model_builder.standardise(model, prepared.features.tensors[0][learn])
     head = model_builder.head(model)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=right_size.HEAD_LR)
-    right_size.train(head, Subset(prepared.features, learn), optimizer, prepared.head_updates, 0)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=HEAD_LR)
+    train(head, Subset(prepared.features, learn), optimizer, prepared.head_updates, 0)
     return network, model
 
 
@@ -133,38 +194,38 @@ def tune(
 ) -> None:
     """Train a network, or its head alone, as lesson 06 does; `model` is what holds the blocks."""
     recipes.unfreeze(model, blocks)
-    groups = recipes.parameter_groups(
-        model, lr=lr, head_lr=lr, layer_decay=right_size.LAYER_DECAY, weight_decay=right_size.WEIGHT_DECAY
-    )
+    groups = recipes.parameter_groups(model, lr=lr, head_lr=lr, layer_decay=LAYER_DECAY, weight_decay=WEIGHT_DECAY)
     optimizer, warmup = torch.optim.AdamW(groups, fused=True), prepared.updates // 10
     mixed = prepared.mixed if trained is not model_builder.head(model) else None
-    right_size.train(trained, dataset, optimizer, prepared.updates, warmup, mixed=mixed)
+    train(trained, dataset, optimizer, prepared.updates, warmup, mixed=mixed)
 
 
 def compare(prepared: Prepared, case: Case, fold: tuple, seed: int) -> list[np.ndarray]:
-    """Return which held-out images the head has right, the head that went on, and the head with the blocks."""
+    """Return which held-out images are answered rightly by the four networks of a case, as the file has them."""
     torch.set_num_threads(1)
+    prepared = prepared._replace(updates=case.updates or prepared.updates)
     learn, held = fold
     if case.count < len(learn):
         labels = prepared.features.tensors[1][learn]
         learn = train_test_split(learn, train_size=case.count, stratify=labels, random_state=seed)[0]
     engine.set_seeds(seed)
     network, model = with_head(prepared, learn)
-    right = [right_size.is_right(model_builder.head(model), Subset(prepared.features, held))]
+    right = [is_right(model_builder.head(model), Subset(prepared.features, held))]
     images = Subset(prepared.inputs, learn)
     seen = Cropped(images) if case.cropped else images
-    engine.set_seeds(seed)
-    alone = copy.deepcopy(network)
-    alone_model = getattr(alone, "model", alone)
-    head = model_builder.head(alone_model)
-    if case.cropped:  # no features are kept of images that change
-        tune(alone, alone_model, seen, prepared, blocks=0, lr=case.lr)
-    else:
-        tune(head, alone_model, Subset(prepared.features, learn), prepared, blocks=0, lr=case.lr)
-    right.append(right_size.is_right(head, Subset(prepared.features, held)))
+    for lr in (case.lr, HEAD_LR):
+        alone = copy.deepcopy(network)
+        alone_model = getattr(alone, "model", alone)
+        head = model_builder.head(alone_model)
+        engine.set_seeds(seed)
+        if case.cropped:  # no features are kept of images that change
+            tune(alone, alone_model, seen, prepared, blocks=0, lr=lr)
+        else:
+            tune(head, alone_model, Subset(prepared.features, learn), prepared, blocks=0, lr=lr)
+        right.append(is_right(head, Subset(prepared.features, held)))
     engine.set_seeds(seed)
     tune(network, model, seen, prepared, blocks=prepared.blocks, lr=case.lr)
-    right.append(right_size.is_right(network, Subset(prepared.inputs, held)))
+    right.append(is_right(network, Subset(prepared.inputs, held)))
     return right
 
 
@@ -172,21 +233,22 @@ def main() -> None:
     """Train every case in all folds with all its seeds."""
     networks, tables = prepare()
     labels = networks["lite0"].inputs.tensors[1].numpy()
-    folds = list(StratifiedGroupKFold(3, shuffle=True, random_state=right_size.SEED).split(labels, labels, tables))
+    folds = list(StratifiedGroupKFold(3, shuffle=True, random_state=SEED).split(labels, labels, tables))
     kept: dict[str, list[list[str]]] = {}
     for case in CASES:
         jobs = [(seed, number) for seed in case.seeds for number in range(len(folds))]
         answers = Parallel(n_jobs=2)(
             delayed(compare)(networks[case.network], case, folds[number], 10 * seed + number) for seed, number in jobs
         )
-        right = np.zeros((len(case.seeds), 3, len(labels)), dtype=bool)
+        right = np.zeros((len(case.seeds), 4, len(labels)), dtype=bool)
         for (seed, number), answer in zip(jobs, answers, strict=True):
             right[seed][:, folds[number][1]] = answer
         kept[case.name] = [["".join("01"[value] for value in row) for row in rows] for rows in right.astype(int)]
-        for seed, (head, alone, tuned) in enumerate(right):
-            told = f"head {head.mean():.3f}, went on alone {alone.mean():.3f}, with blocks {tuned.mean():.3f}"
-            print(f"{case.name}, seed {seed}: {told}, {right_size.gain(alone, tuned, tables)}", flush=True)
-        RESULT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        for seed, networks_right in enumerate(right):
+            shares = ", ".join(f"{marks.mean():.3f}" for marks in networks_right)
+            told = gain(networks_right[2], networks_right[3], tables)
+            print(f"{case.name}, seed {seed}: {shares}; blocks against the head at its own rate {told}", flush=True)
+        (RESULTS / "bench_tuning.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from wrong_answers_nb08 import averaged, in_parts, one_backward_on_the_sum, trai
 from going_modular.checks import _parts08, nb08
 from going_modular.checks._processes import InVainError, Processes
 
-PARTS = ("average_gradients", "train_shares", "largest_batch", "accumulate")
+PARTS = ("average_gradients", "train_shares", "largest_batch", "accumulate", "speed_up")
 
 
 def unsolved(*arguments):

@@ -164,6 +164,12 @@ def one_part_late(model, loss_fn, images, labels, size):
 READ = {"ideal": "B", "amdahl": "A", "strong": "C", "weak": "D", "limit": 20, "strong_at_32": 2}
 
 
+def sped_up(devices, gradient, link, weak, sent=None):
+    sent = 2 * (devices - 1) / devices if sent is None else sent
+    averaging = sent * gradient / link
+    return devices / (1 + averaging) if weak else 1 / (1 / devices + averaging)
+
+
 WRONG = {
     "average_gradients": [
         averaged(weigh=False, divide="processes"),
@@ -215,6 +221,18 @@ WRONG = {
         one_loss_over_all_logits,
         one_part_late,
         lambda model, loss_fn, images, labels, size: model.zero_grad(),
+    ],
+    "speed_up": [
+        lambda devices, gradient, link, weak: devices,
+        lambda devices, gradient, link, weak: sped_up(devices, gradient, link, weak, sent=1),
+        lambda devices, gradient, link, weak: sped_up(devices, gradient, link, weak, sent=2),
+        lambda devices, gradient, link, weak: sped_up(devices, gradient, link, weak, sent=2 * (devices - 1)),
+        lambda devices, gradient, link, weak: sped_up(devices, gradient, link, weak, sent=devices - 1),
+        lambda devices, gradient, link, weak: sped_up(devices, gradient, link, False),
+        lambda devices, gradient, link, weak: sped_up(devices, gradient, link, True),
+        lambda devices, gradient, link, weak: 1 / sped_up(devices, gradient, link, weak),
+        lambda devices, gradient, link, weak: sped_up(devices, gradient, link, weak) / (devices if weak else 1),
+        lambda devices, gradient, link, weak: sped_up(devices, link, gradient, weak),
     ],
     "read_curves": [
         lambda: READ | {"weak": "B", "ideal": "D"},

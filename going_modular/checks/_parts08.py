@@ -7,14 +7,14 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def average_gradients(model: nn.Module, images: int, all_reduce: Callable) -> None:
+def average_gradients(model: nn.Module, count: int, all_reduce: Callable) -> None:
     """Replace the gradients of this process's images by those of the images of all processes."""
-    total = torch.tensor(float(images))
+    total = torch.tensor(float(count))
     all_reduce(total)
     for parameter in model.parameters():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        parameter.grad *= images
+        parameter.grad *= count
         all_reduce(parameter.grad)
         parameter.grad /= total
 
@@ -58,3 +58,16 @@ def accumulate(model: nn.Module, loss_fn: Callable, images: torch.Tensor, labels
     for part, part_labels in zip(images.split(size), labels.split(size), strict=True):
         loss = loss_fn(model(part), part_labels) * len(part) / len(images)
         loss.backward()
+
+
+def speed_up(devices: int, gradient: float, link: float, weak: bool) -> float:
+    """Return how many times as fast as one device several are, for a batch that takes one of them a second.
+
+    Args:
+        devices: how many.
+        gradient: its bytes, which are averaged in a ring after `backward`.
+        link: bytes a second between two devices.
+        weak: whether each device has a batch of its own, and not a share of one.
+    """
+    averaging = 2 * (devices - 1) / devices * gradient / link
+    return devices / (1 + averaging) if weak else 1 / (1 / devices + averaging)

@@ -1,8 +1,8 @@
 """Checks of the exercises of notebook 08, Scaling up.
 
-`average_gradients`, `train_shares` (find five bugs), `largest_batch`, `accumulate` and `read_curves` (which curve is
-which). `yours_or_ours("accumulate", my_accumulate)` gives the functions that the notebook's later cells use, and
-`speed_ups` the curves of its last figure.
+`average_gradients`, `train_shares` (find five bugs), `largest_batch`, `accumulate`, `speed_up` and `read_curves` (which
+curve is which). `yours_or_ours("accumulate", my_accumulate)` gives the functions that the notebook's later cells use,
+and `speed_ups` the curves of its last figure.
 """
 
 import copy
@@ -20,7 +20,7 @@ from going_modular.checks._processes import Processes
 
 FLOAT = 4  # bytes
 EPOCHS, BATCH, RATE = 2, 8, 0.1  # of train_shares
-SERIAL, STEP, BANDWIDTH, GRADIENTS = 0.05, 1.0, 1.25e9, 4 * 85_800_963  # of the curves: seconds, bytes a second, bytes
+SERIAL, BANDWIDTH, GRADIENTS = 0.05, 1.25e9, 4 * 85_800_963  # of the curves: a share, bytes a second, bytes
 CURVES = {"A": "amdahl", "B": "ideal", "C": "strong", "D": "weak"}
 
 
@@ -264,18 +264,33 @@ class _Kept:
         self.now -= nbytes
 
 
+@Check
+def speed_up(attempt: Attempt) -> None:
+    """Check a function that calculates how many times as fast several devices are."""
+    cases = (
+        (2, 1e9, 2e9, False, "each sends 2 (2 - 1) / 2 = 1 times the gradient: 0.5 s; and half a second of computing"),
+        (2, 1e9, 2e9, True, "each computes a whole batch, so in a step of 1.5 s there are two batches"),
+        (8, 343e6, 1.25e9, False, "in a ring each device sends 2 (N - 1) / N times the bytes of the gradient"),
+        (8, 343e6, 1.25e9, True, "images a second, over those of one device: 8 batches in a step"),
+        (1, 343e6, 1.25e9, False, "one device has nobody to average with"),
+        (1, 343e6, 1.25e9, True, "one device has nobody to average with"),
+        (32, 343e6, 25e9, False, "a faster link makes averaging shorter, and computing as long as it was"),
+    )
+    for devices, gradient, link, weak, hint in cases:
+        attempt.expect(_parts08.speed_up(devices, gradient, link, weak), devices, gradient, link, weak, hint=hint)
+
+
 def speed_ups(devices: Sequence[int]) -> dict[str, list[float]]:
     """Return four curves of speed-up against the number of devices, by letter.
 
     Args:
         devices: numbers of them.
     """
-    averaging = {n: 2 * (n - 1) / n * GRADIENTS / BANDWIDTH for n in devices}  # seconds, in a ring
     curves = {
         "ideal": [float(n) for n in devices],
         "amdahl": [1 / (SERIAL + (1 - SERIAL) / n) for n in devices],
-        "strong": [STEP / (STEP / n + averaging[n]) for n in devices],
-        "weak": [n * STEP / (STEP + averaging[n]) for n in devices],
+        "strong": [_parts08.speed_up(n, GRADIENTS, BANDWIDTH, weak=False) for n in devices],
+        "weak": [_parts08.speed_up(n, GRADIENTS, BANDWIDTH, weak=True) for n in devices],
     }
     return {letter: curves[kind] for letter, kind in CURVES.items()}
 
@@ -309,5 +324,6 @@ yours_or_ours = functools.partial(
         "train_shares": (train_shares, _parts08.train_shares),
         "largest_batch": (largest_batch, _parts08.largest_batch),
         "accumulate": (accumulate, _parts08.accumulate),
+        "speed_up": (speed_up, _parts08.speed_up),
     },
 )

@@ -38,6 +38,7 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
         lesson_02.network,
         lesson_02.gradient_descent,
         lesson_03.pay_once,
+        lesson_03.cross_validation,
         lesson_04.patches_to_tokens,
         lesson_04.vit_block,
         lesson_04.attention_lookup,

@@ -1,14 +1,26 @@
-"""Drawing of lesson 03: the usual loop, tuned or not, against paying once, to the scale of what was measured."""
+"""Drawings of lesson 03: the usual loop against paying once, to the scale of what was measured; cross-validation."""
 
 import json
 from pathlib import Path
 
-from tools.draw.style import FROZEN, LEARNS, MUTED, SMALL, WHITE, Drawing
+from tools.draw.style import (
+    FROZEN,
+    INK,
+    LEARNS,
+    MUTED,
+    PALE_BLUE,
+    PALE_GREEN,
+    PALE_PURPLE,
+    SMALL,
+    WHITE,
+    Drawing,
+)
 
 MEASURED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "bench_train.json"
 MODEL, PRECISION = "efficientnet_lite0", "fp32"  # in which the usual loop computes, too
 EPOCHS = 5  # as measured
 LEFT, LENGTH = 26, 644
+ROUNDS = 5
 
 
 def pay_once() -> Drawing:
@@ -28,7 +40,7 @@ def pay_once() -> Drawing:
     top, between, below, height = 58, 192, 300, 46
     _title(drawing, 34, "usual loop", "the backbone in every epoch", usual)
     _epochs(drawing, top, height, usual, epoch, scale)
-    _title(drawing, between - 24, "tuned", "images laid out as the processor likes", tuned)
+    _title(drawing, between - 24, "tuned", "memory laid out well, and kept", tuned)
     _epochs(drawing, between, height, tuned, tuned_epoch, scale)
     for seconds in range(0, int(usual) + 1, 5):
         x = LEFT + seconds * scale
@@ -43,6 +55,41 @@ def pay_once() -> Drawing:
     for x, fill, name in ((60, WHITE, "start"), (190, FROZEN, "backbone"), (370, LEARNS, "head")):
         drawing.squares(x, 474, [fill], side=24)
         drawing.text(x + 34, 486, name, anchor="start")
+    return drawing
+
+
+def cross_validation() -> Drawing:
+    """Draw the rounds of a cross-validation: which part of the training images validates, and the test part apart."""
+    drawing = Drawing(
+        "Cross-validation",
+        f"The training images are cut into {ROUNDS} parts, whole tables in each. In each of {ROUNDS} rounds another "
+        "part validates and the others train, which gives a score; the mean of the scores counts. The test part stays "
+        "closed.",
+        404,
+    )
+    left, width, height, gap = 80, 87, 44, 4
+    end = left + ROUNDS * (width + gap)
+    drawing.text(45, 34, "round", size=SMALL)
+    drawing.text(end + 31, 34, "score", size=SMALL)
+    for part in range(ROUNDS):
+        x = left + part * (width + gap)
+        drawing.text(x + width / 2, 34, f"part {part + 1}", size=SMALL)
+    for row in range(ROUNDS):
+        y = 56 + row * (height + 14)
+        drawing.text(45, y + height / 2, f"{row + 1}", size=SMALL)
+        for part in range(ROUNDS):
+            validates = part == row
+            label, fill = ("validate", PALE_PURPLE) if validates else ("", PALE_BLUE)
+            x = left + part * (width + gap)
+            drawing.box(x, y, width, height, fill=fill, radius=6, line=3 if validates else 1.5)
+            drawing.text(
+                x + width / 2, y + height / 2, label or "train", size=SMALL, colour=INK if validates else MUTED
+            )
+        drawing.text(end + 31, y + height / 2, f"s{row + 1}", size=SMALL)
+    bottom = 56 + ROUNDS * (height + 14)
+    drawing.text(left + (ROUNDS * (width + gap) - gap) / 2, bottom + 26, "training images, cut by table", face="bold")
+    drawing.text(end + 31, bottom + 26, "mean", face="bold")
+    drawing.box(604, 56, 80, bottom - 70, "test\npart,\nclosed", fill=PALE_GREEN, radius=12, dash="7 6")
     return drawing
 
 

@@ -31,8 +31,8 @@ def data_parallel() -> Drawing:
     drawing = Drawing(
         "Training in two processes",
         "Each of two processes has the same model and half of a batch, and computes a gradient of its own: "
-        f"{_listed(GRADIENTS[0])} and {_listed(GRADIENTS[1])}. All-reduce gives both their mean, {_listed(mean)}, so "
-        "that both make the same step and the models stay equal.",
+        f"{_listed(GRADIENTS[0])} and {_listed(GRADIENTS[1])}. All-reduce adds them up; divided by 2, both have the "
+        f"mean, {_listed(mean)}, so that both make the same step and the models stay equal.",
         384,
     )
     for x, name in ((90, "half a batch"), (240, "model"), (374, "gradient"), (508, "all-reduce"), (635, "mean")):
@@ -44,7 +44,7 @@ def data_parallel() -> Drawing:
         for j in range(4):
             drawing.photo(36 + 54 * (j % 2), y - 50 + 54 * (j // 2), 46, VIEWS[4 * i + j])
         drawing.arrow((146, y), (180, y))
-        drawing.box(188, y - 38, 104, 76, f"process\n{i + 1}", fill=PALE_BLUE)
+        drawing.box(188, y - 38, 104, 76, f"process\n{i}", fill=PALE_BLUE)
         drawing.arrow((300, y), (330, y))
         _column(drawing, 338, y, gradient, PALE_ORANGE)
         drawing.arrow((416, y), (446, y))

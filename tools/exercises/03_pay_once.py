@@ -19,15 +19,17 @@ from going_modular import checks
 
 
 # %% [markdown]
-# ### Exercise 1: Cache features (write it; medium, 15 minutes)
+# ### Exercise 1: Cache features (write it; easy, 10 minutes)
 #
 # Run a frozen backbone once over the batches of a DataLoader, in eval mode, and return two tensors on the CPU: all
 # features (N, D) and all labels (N,), in the DataLoader's order. The batches are pairs of images and labels on the CPU;
 # the backbone is on `device`, so move the images there.
 #
-# A head shall be trained on these features. While PyTorch computes, it notes how each number came about, in a *graph*,
-# to get gradients from it. For a frozen backbone that is waste, and `torch.no_grad()` switches it off. Do not take
-# `torch.inference_mode()`, which is a little faster: a tensor made there cannot take part in training.
+# (Notebook 02 did this in `run_once`, and copied the result because of `inference_mode`.) A head shall be trained on
+# these features. While PyTorch computes, it notes how each number came about, in a *graph*,
+# to get gradients from it. Where nothing learns there is nothing to note; `torch.no_grad()` makes sure of that for any
+# backbone, also for one that somebody forgot to freeze. Do not take `torch.inference_mode()`, which is a little faster:
+# a tensor made there cannot take part in training as it is.
 # %%
 def my_cache_features(backbone: nn.Module, dataloader: DataLoader, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return features (N, D) and labels (N,) of the batches (images, labels)."""
@@ -74,12 +76,16 @@ checks.nb03.set_modes(my_set_modes)
 #
 # A colleague freezes a backbone, trains a head with a loop that calls `model.train()` in each epoch, and saves what has
 # learned: the head's parameters. Next week she downloads the backbone anew, puts the saved head on it, and the test
-# accuracy is not the one that she wrote down. Explain in one or two sentences why.
+# accuracy is not the one that she wrote down. Explain in one or two sentences why. Then: now she saves the *whole*
+# state dict. Is the score repeatable? Is it as good as arm C's?
 #
 # <details><summary>An answer</summary>
 #
 # `model.train()` let the backbone's BatchNorm averages move, though all of its parameters were frozen. They are buffers
 # and were not saved with the head, so the backbone that she downloads is not the one that she tested.
+#
+# With the whole state dict the moved averages are saved, too, and the score can be repeated. It is that of arm A: the
+# same low one each time.
 #
 # </details>
 
@@ -106,9 +112,9 @@ checks.nb03.harmless(my_harmless)
 # ### Exercise 5: Folds without a leak (write it; medium, 20 minutes)
 #
 # `groups` has a name for each image: what belongs together, such as a table, has the same name. Cut the groups into k
-# parts, shuffled by `seed`, whose numbers of groups differ by one at most. Return k folds. A fold is a pair of lists of
-# positions: the images to train on, and those to validate on, which are the images of one part. So every image is
-# validated on once, and trained on in all other folds; no group is on both sides of a fold. The same seed gives the
+# parts, shuffled by `seed`; the parts' numbers of groups differ by at most one. Return k folds. A fold is a pair of
+# lists of positions: the images to train on, and those to validate on, which are the images of one part. So every image
+# is validated on once, and trained on in all other folds; no group is on both sides of a fold. The same seed gives the
 # same folds.
 #
 # `my_folds(["a", "b", "a"], 2, seed=0)` may be `[([1], [0, 2]), ([0, 2], [1])]`.
@@ -141,10 +147,20 @@ checks.nb03.folds(my_folds)
 # The score to beat is that of a head with Dropout that was trained in haste: 10 epochs, which for one batch of 15
 # images are 10 updates. You have to beat it by 0.03 of accuracy. Take whatever you like: a head trained in another way,
 # scikit-learn, distances between features. Only the nearest mean does not count, for it stands on the leaderboard
-# already; nor does it count if features or means are first divided by their length.
+# already; nor does its variant with features or means divided by their length. That a head gains from more updates you
+# will see below; look for another idea.
 #
-# In the notebook, `try_out` scores an idea on *training* images and keeps a leaderboard. The check scores your function
-# on the test images, **once**, for ten draws of 15 images: run it when you have decided, not to decide.
+# <details><summary>A hint: how scikit-learn's classifiers are called</summary>
+#
+# `LogisticRegression(max_iter=1000).fit(X, y).predict(Z)`, and `torch.tensor` around the result. `KNeighborsClassifier`
+# and many others have the same two functions.
+#
+# </details>
+#
+# In the notebook, add a cell after your function: `try_out("mine", my_few)` scores it on *training* images and puts it
+# on the leaderboard, as often as you like, and `compare("mine", "head, 10 updates")` goes draw by draw. The check
+# scores your function on the test images, **once**, for ten draws of 15 images: run it when you have decided, not to
+# decide.
 # %%
 def my_few(features: torch.Tensor, labels: torch.Tensor, new_features: torch.Tensor) -> torch.Tensor:
     """Return the predicted labels (N,) of new features (N, 1280), learned from a few features and labels."""

@@ -191,8 +191,9 @@ checks.nb06.early_stopping(my_early_stopping)
 # Some settings were cross-validated: `scores[i]` are the accuracies of setting i, one a fold. The settings stand in
 # order of their cost, the cheapest first. Take the highest mean, and subtract from it one *standard error* of that
 # setting: the standard deviation of its scores (`statistics.stdev`) divided by the root of their number. Choose the
-# cheapest setting whose mean reaches this bar (Breiman and others, 1984). Each setting was tested as well. Return the
-# index of the chosen setting and the score that you would report for it. Of equal highest means the first sets the bar.
+# cheapest setting whose mean reaches this bar (Breiman and others, 1984). A colleague has tested them all, and you may
+# read one of these scores. Return the index of the chosen setting and the score that you would report for it. Of equal
+# highest means the first sets the bar.
 #
 # With `scores=[[0, 0, 0], [1, 1, 1]]` and `test=[0, 1]` the answer is `(1, 1)`: the second is better by far.
 

@@ -50,7 +50,7 @@ checks.nb07.test_images(my_test_images)
 # ### Exercise 2: Find the three bugs (find the bug; medium, 25 minutes)
 #
 # A colleague wants the 95% interval of a difference: how much better is the second of two models? Both answered the
-# *same* images, and image `i` stands on table `tables[i]`. He draws again with replacement and notes the difference
+# same images, and image `i` stands on table `tables[i]`. He draws again with replacement and notes the difference
 # each time. It runs, it looks right, and three things are wrong with it:
 #
 # ```python
@@ -65,10 +65,14 @@ checks.nb07.test_images(my_test_images)
 # ```
 #
 # Write it without them. `before` and `after` hold a number for each image (1.0 where the model is right, 0.0 where it
-# is wrong), `tables` the number of its table. What is drawn has as many tables as there are, and each comes with all
-# its images. Each difference is that of two means over the drawn *images*.
+# is wrong), `tables` the number of its table. Each difference is to be that of two means over *images*.
 #
-# `my_interval(x, x, tables)` is `(0.0, 0.0)` for every `x`: a model is exactly as good as itself.
+# <details><summary>A hint: what is drawn</summary>
+#
+# `my_interval(x, x, tables)` is `(0.0, 0.0)` for every `x`: a model is exactly as good as itself. What is drawn has as
+# many tables as there are, and each comes with all its images.
+#
+# </details>
 
 
 # %%
@@ -242,8 +246,15 @@ checks.nb07.slices(my_slices)
 # points worse than that head. Learn from these 60 pictures alone.
 #
 # The check calls your function and scores it **once**, on pictures that you have not seen. Decide first, by
-# cross-validation on the 60 (with all versions of a picture in one fold). If you call the check until it says "right",
-# you have chosen by its pictures, and its number is no longer a fair report.
+# cross-validation on the 60: pictures i, i + 20 and i + 40 stand on one table, so keep a table in one fold, with all
+# its versions. If you call the check until it says "right", you have chosen by its pictures, and its number is no
+# longer a fair report. (It has 90 pictures, so five points are within chance: a pass is a sign, no proof.)
+#
+# <details><summary>A hint</summary>
+#
+# Which pictures, made of these 60, should the head have seen as well? And in how many strengths?
+#
+# </details>
 
 
 # %%
@@ -273,7 +284,7 @@ def my_dark_head(
 checks.nb07.dark_head(my_dark_head)
 
 # %% [markdown]
-# ### Exercise 9: Find the leaks (write it; medium, 15 minutes)
+# ### Exercise 9: Find the leaks (write it; easy, 10 minutes)
 #
 # A row of `train` and of `test` is the hash of an image: 256 values, True or False. Return a list of pairs (row of
 # `train`, row of `test`), whole numbers, whose hashes differ in at most `max_distance` places, in the order of the rows

@@ -3,8 +3,8 @@
 # %% [markdown]
 # # 08 Scaling up: exercises
 #
-# Replace each `raise NotImplementedError`, run the cell and the check below it. All five together take some
-# 85 minutes.
+# Replace each `raise NotImplementedError`, run the cell and the check below it. All six together take some
+# 100 minutes.
 
 # %%
 from collections.abc import Callable
@@ -19,13 +19,14 @@ from going_modular import checks
 # ### Exercise 1: An average that is right (write it; medium, 20 minutes)
 #
 # Every process calls your function at the same time, after its `backward`. `model` has in each parameter's `.grad`
-# the gradient of the mean loss over this process's own images, `images` says how many these are, and
+# the gradient of the mean loss over this process's own images, `count` says how many these are, and
 # `all_reduce(tensor)` replaces a tensor, in place, by its sum over all processes (it returns nothing). Afterwards each
 # `.grad` has to be, in every process, the gradient of the mean loss over the images of **all** processes.
 #
 # Nobody tells you how many images the others have, nor how many processes there are. And a process may have no image
-# left: then `images` is 0 and its gradients are `None`. It has to take part all the same. All processes make the same
-# calls of `all_reduce` in the same order; where one leaves a call out, the others wait for ever.
+# left: then `count` is 0 and its gradients are `None`. It has to take part all the same. (At least one process has
+# some.) All processes make the same calls of `all_reduce` in the same order; where one leaves a call out, the others
+# wait for ever.
 #
 # Example: two processes with 3 images and 1, and a gradient of 1 in the first and of 5 in the second. Both end with 2.
 #
@@ -33,15 +34,15 @@ from going_modular import checks
 
 
 # %%
-def my_average_gradients(model: nn.Module, images: int, all_reduce: Callable) -> None:
+def my_average_gradients(model: nn.Module, count: int, all_reduce: Callable) -> None:
     """Replace the gradients of this process's images by those of the images of all processes."""
     # solution
-    total = torch.tensor(float(images))
+    total = torch.tensor(float(count))
     all_reduce(total)
     for parameter in model.parameters():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        parameter.grad *= images
+        parameter.grad *= count
         all_reduce(parameter.grad)
         parameter.grad /= total
     # end
@@ -54,7 +55,7 @@ checks.nb08.average_gradients(my_average_gradients)
 # ### Exercise 2: Five bugs (find the bug; hard, 30 minutes)
 #
 # A colleague's loop. Every process runs it, without an error, and gets an accuracy. Yet the result is not that of one
-# process, for five reasons:
+# process, for five reasons, one of which shows only once another is mended:
 #
 # ```python
 # optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -159,7 +160,34 @@ def my_accumulate(model: nn.Module, loss_fn: Callable, images: torch.Tensor, lab
 checks.nb08.accumulate(my_accumulate)
 
 # %% [markdown]
-# ### Exercise 5: Read the four curves (read it; medium, 10 minutes)
+# ### Exercise 5: What would eight devices bring? (write it; medium, 15 minutes)
+#
+# A batch takes one device 1 second. `devices` of them average a gradient of `gradient` bytes in a ring, after
+# `backward` has finished; a device sends `link` bytes a second to the next one. Count what each device sends, as the
+# drawing and the table do; waiting and the start of each pass are left out.
+#
+# With `weak=False` the devices share one batch, in equal parts (strong scaling). With `weak=True` each has a batch of
+# its own. Return how many times as many images a second they compute as one device does alone.
+#
+# `my_speed_up(2, gradient=1e9, link=2e9, weak=False)` is `1.0`: nothing is gained. With `weak=True` it is `4 / 3`.
+
+
+# %%
+def my_speed_up(devices: int, gradient: float, link: float, weak: bool) -> float:
+    """Return how many times as fast as one device several are."""
+    # solution
+    averaging = 2 * (devices - 1) / devices * gradient / link
+    if weak:
+        return devices / (1 + averaging)  # so many batches in a step
+    return 1 / (1 / devices + averaging)
+    # end
+
+
+# %%
+checks.nb08.speed_up(my_speed_up)
+
+# %% [markdown]
+# ### Exercise 6: Read the four curves (read it; medium, 10 minutes)
 #
 # The figure of section 7 has four curves, A to D. Return a dictionary:
 #

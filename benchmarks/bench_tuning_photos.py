@@ -1,0 +1,136 @@
+"""What tuning gains with 2,000 photos of ten dishes, against a head that sees the same crops: lesson 06's last line.
+
+    python benchmarks/bench_tuning_photos.py --data food101_64px_10classes.zip
+
+The images have 64 pixels and are enlarged to 224. Each seed draws other images to learn from; all are tested on the
+same ones. All of EfficientNet-Lite0 goes on from a head, for three epochs of random crops; so do, on the very same
+crops, two copies of the head alone, at the blocks' rate and at its own. Prints a line a seed and writes
+`results/bench_tuning_photos.json`: by seed four strings with a character for each test image, as `bench_tuning.py`
+has them. Half an hour on two cores.
+"""
+
+import argparse
+import copy
+import json
+
+import numpy as np
+import torch
+from bench_tuning import HEAD_LR, LARGE, LAYER_DECAY, LR, RESULTS, SEED, WEIGHT_DECAY, gain
+from joblib import Parallel, delayed
+from sklearn.model_selection import train_test_split
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.transforms import v2
+
+from going_modular import data_setup, engine, model_builder
+from going_modular.common.memory import keep_freed
+from going_modular.fine_tuning import recipes
+
+IMAGES, EPOCHS, HEAD_EPOCHS, BATCH, SEEDS = 2000, 3, 20, 32, range(4)
+CROP = v2.Compose([v2.RandomResizedCrop(LARGE, scale=(0.35, 1), antialias=True), v2.RandomHorizontalFlip()])
+
+
+def load(data: str) -> tuple[nn.Module, TensorDataset, TensorDataset]:
+    """Return the frozen model, and the images that may be learned from and those to test on, (N, 3, 64, 64)."""
+    splits = data_setup.load_splits(data, seed=SEED)
+    model, transform = model_builder.create_model("efficientnet_lite0", len(splits.class_names))
+    transform.resize_size = transform.crop_size = [64]
+    parts = []
+    for part in (splits.train, splits.test):
+        images = torch.stack([image for image, _ in part.with_transform(transform)])
+        parts.append(TensorDataset(images, torch.tensor(part.targets)))
+    return model, *parts
+
+
+def enlarged(images: torch.Tensor) -> torch.Tensor:
+    """Return images (N, 3, 64, 64) with 224 pixels a side."""
+    return F.interpolate(images, size=LARGE, mode="bicubic", antialias=True)
+
+
+def on_whole_images(model: nn.Module, dataset: TensorDataset) -> TensorDataset:
+    """Return the frozen backbone's features of images that are enlarged and not cropped."""
+    model = model_builder.backbone(model).eval()
+    with torch.inference_mode():
+        found = [model(enlarged(images).contiguous(memory_format=torch.channels_last))
+                 for images, _ in DataLoader(dataset, BATCH)]  # fmt: skip
+    return TensorDataset(torch.cat(found).clone(), dataset.tensors[1])
+
+
+def optimizer_of(model: nn.Module, blocks: int | None, lr: float, steps: int) -> tuple:
+    """Return what lets a model's head, and its last blocks, learn: an optimizer and the schedule of its rates."""
+    recipes.unfreeze(model, blocks)
+    groups = recipes.parameter_groups(model, lr=lr, head_lr=lr, layer_decay=LAYER_DECAY, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(groups, fused=True)
+    return optimizer, recipes.schedule(optimizer, "cosine", warmup_steps=steps // 10, total_steps=steps)
+
+
+def step(outputs: torch.Tensor, labels: torch.Tensor, module: nn.Module, optimizer: tuple) -> None:
+    """Make an update."""
+    rule, schedule = optimizer
+    rule.zero_grad()
+    F.cross_entropy(outputs, labels).backward()
+    nn.utils.clip_grad_norm_(module.parameters(), 1)
+    rule.step()
+    schedule.step()
+
+
+def is_right(head: nn.Module, extracted: TensorDataset) -> np.ndarray:
+    """Return for each row of features whether a head's answer is right."""
+    with torch.inference_mode():
+        return (head.eval()(extracted.tensors[0]).argmax(dim=1) == extracted.tensors[1]).numpy()
+
+
+def compare(model: nn.Module, pool: TensorDataset, test: TensorDataset, tested: TensorDataset, seed: int) -> list:
+    """Return which test images are answered rightly by a head, the two that go on, and the head with all blocks."""
+    torch.set_num_threads(1)
+    keep_freed()
+    learn, _ = train_test_split(range(len(pool)), train_size=IMAGES, stratify=pool.tensors[1], random_state=seed)
+    dataset = TensorDataset(*pool[learn])
+    engine.set_seeds(seed)
+    tuned = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    learned = on_whole_images(tuned, dataset)
+    head = model_builder.head(tuned)
+    rule = torch.optim.AdamW(head.parameters(), lr=HEAD_LR)
+    for _ in range(HEAD_EPOCHS):
+        engine.train_step(head, DataLoader(learned, BATCH, shuffle=True), nn.CrossEntropyLoss(), rule, "cpu")
+    right = [is_right(head, tested)]
+
+    copies = [copy.deepcopy(tuned) for _ in range(2)]  # heads that go on alone, with their frozen backbone
+    steps = EPOCHS * -(-IMAGES // BATCH)
+    rules = [optimizer_of(alone, 0, lr, steps) for alone, lr in zip(copies, (LR, HEAD_LR), strict=True)]
+    rule = optimizer_of(tuned, None, LR, steps)
+    heads = [model_builder.head(alone).train() for alone in copies]
+    frozen = model_builder.backbone(copies[0]).eval()
+    for _ in range(EPOCHS):
+        engine.set_train_mode(tuned)
+        for images, labels in DataLoader(dataset, BATCH, shuffle=True):
+            cropped = torch.stack([CROP(image) for image in images]).contiguous(memory_format=torch.channels_last)
+            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+                read = frozen(cropped)
+            step(tuned(cropped), labels, tuned, rule)
+            for alone, its_rule in zip(heads, rules, strict=True):
+                step(alone(read.float()), labels, alone, its_rule)
+    right += [is_right(alone, tested) for alone in heads]
+    right.append(is_right(model_builder.head(tuned), on_whole_images(tuned, test)))
+    return right
+
+
+def main() -> None:
+    """Train with every seed, two at a time."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--data", default="food101_64px_10classes.zip")
+    model, pool, test = load(parser.parse_args().data)
+    tested = on_whole_images(model.to(memory_format=torch.channels_last), test)
+    jobs = (delayed(compare)(model, pool, test, tested, seed) for seed in SEEDS)
+    kept = []
+    for seed, right in enumerate(Parallel(n_jobs=2, return_as="generator")(jobs)):
+        kept.append(["".join("01"[value] for value in marks.astype(int)) for marks in right])
+        told = gain(right[2], right[3], np.arange(len(test)))
+        shares = ", ".join(f"{marks.mean():.3f}" for marks in right)
+        print(f"seed {seed}: {shares}; blocks against the head at its own rate {told}", flush=True)
+        (RESULTS / "bench_tuning_photos.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
