@@ -62,9 +62,9 @@ def cross_validation() -> Drawing:
     """Draw the rounds of a cross-validation: which part of the training images validates, and the test part apart."""
     drawing = Drawing(
         "Cross-validation",
-        f"The training images are cut into {ROUNDS} parts, whole tables in each. In each of {ROUNDS} rounds another "
-        "part validates and the others train, which gives a score; the mean of the scores counts. The test part stays "
-        "closed.",
+        f"The training images are cut into {ROUNDS} parts, whole tables in each, and in each of {ROUNDS} rounds "
+        "another part validates while the others train, which gives a score. The mean of the scores counts, and the "
+        "test part stays closed.",
         404,
     )
     left, width, height, gap = 80, 87, 44, 4
