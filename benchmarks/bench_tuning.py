@@ -110,11 +110,10 @@ def train(
     updates: int,
     warmup: int,
     *,
-    batch: int = BATCH,
     mixed: torch.dtype | None = None,
 ) -> None:
     """Train in so many batches, rounded up to whole epochs, with a cosine where there is a warm-up."""
-    loader = DataLoader(dataset, batch, shuffle=True)
+    loader = DataLoader(dataset, BATCH, shuffle=True)
     epochs = -(-updates // len(loader))
     steps = epochs * len(loader)
     options = {}

@@ -78,13 +78,13 @@ def cross_validation() -> Drawing:
         y = 56 + row * (height + 14)
         drawing.text(45, y + height / 2, f"{row + 1}", size=SMALL)
         for part in range(ROUNDS):
-            validates = part == row
-            label, fill = ("validate", PALE_PURPLE) if validates else ("", PALE_BLUE)
             x = left + part * (width + gap)
-            drawing.box(x, y, width, height, fill=fill, radius=6, line=3 if validates else 1.5)
-            drawing.text(
-                x + width / 2, y + height / 2, label or "train", size=SMALL, colour=INK if validates else MUTED
+            validates = part == row
+            label, fill, ink, line = (
+                ("validate", PALE_PURPLE, INK, 3) if validates else ("train", PALE_BLUE, MUTED, 1.5)
             )
+            drawing.box(x, y, width, height, fill=fill, radius=6, line=line)
+            drawing.text(x + width / 2, y + height / 2, label, size=SMALL, colour=ink)
         drawing.text(end + 31, y + height / 2, f"s{row + 1}", size=SMALL)
     bottom = 56 + ROUNDS * (height + 14)
     drawing.text(left + (ROUNDS * (width + gap) - gap) / 2, bottom + 26, "training images, cut by table", face="bold")
