@@ -316,7 +316,8 @@ checks.nb04.block_cost(my_block_cost)
 # %% [markdown]
 # ### Exercise 8: Predict, then run (easy, 5 minutes)
 #
-# A ViT with random weights reads a random image. Which of these changes will change its logits?
+# A ViT whose weights are all random, its head and its positions, too, reads a random image. Which of these changes
+# will change its logits?
 #
 # | | change |
 # |---|---|
