@@ -55,7 +55,7 @@ checks.nb08.average_gradients(my_average_gradients)
 # ### Exercise 2: Five bugs (find the bug; hard, 30 minutes)
 #
 # A colleague's loop. Every process runs it, without an error, and gets an accuracy. Yet the result is not that of one
-# process, for five reasons, one of which shows only once another is mended:
+# process, for five reasons, some of which show only once others are mended:
 #
 # ```python
 # optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
