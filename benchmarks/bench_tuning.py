@@ -56,7 +56,6 @@ class Prepared(NamedTuple):
     features: TensorDataset  # what the head reads, with labels
     blocks: int | None  # that learn; None for all
     head_updates: int
-    mixed: torch.dtype | None = None
 
 
 CASES = (
@@ -95,7 +94,7 @@ def load(side: int) -> tuple[nn.Module, TensorDataset, TensorDataset, np.ndarray
     shown = small if side == SMALL else F.interpolate(small, size=side, mode="bicubic", antialias=True)
     images = TensorDataset(shown, torch.tensor(working.targets))
     tables = np.unique(groups_of(working, r"(\d+)"), return_inverse=True)[1]
-    return model, images, features.extract(model, images, cache=False, progress=False), tables
+    return model, images, features.extract(model, images, precision="fp32", cache=False, progress=False), tables
 
 
 def train(
@@ -104,8 +103,6 @@ def train(
     optimizer: torch.optim.Optimizer,
     updates: int,
     warmup: int,
-    *,
-    mixed: torch.dtype | None = None,
 ) -> None:
     """Train in so many batches, rounded up to whole epochs, with a cosine where there is a warm-up."""
     # an order of its own: what a network drops at random must not change its batches
@@ -115,7 +112,7 @@ def train(
     options = {}
     if warmup:
         schedule = recipes.schedule(optimizer, "cosine", warmup_steps=warmup, total_steps=steps)
-        options = {"scheduler": schedule, "max_grad_norm": 1, "autocast_dtype": mixed}
+        options = {"scheduler": schedule, "max_grad_norm": 1}
     for _ in range(epochs):
         engine.train_step(network, loader, nn.CrossEntropyLoss(), optimizer, "cpu", **options)
 
@@ -159,13 +156,12 @@ def prepare_vit(large: TensorDataset) -> Prepared:
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (lite0_transform.mean, lite0_transform.std))
     colours = v2.functional.normalize(large.tensors[0] * std + mean, transform.mean, transform.std)
     below, rest = prefix.split(vit, blocks=2)
-    tokens = prefix.extract(below, TensorDataset(colours, large.tensors[1]), progress=False)
-    mixed = torch.bfloat16 if tokens.tensors[0].dtype == torch.bfloat16 else None
+    tokens = prefix.extract(below, TensorDataset(colours, large.tensors[1]), precision="fp32", progress=False)
     reader = copy.deepcopy(rest)
     reader.model.head = nn.Identity()
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed is not None):
-        read = torch.cat([reader(batch).float() for batch, _ in DataLoader(tokens, 25)])
-    return Prepared(rest, tokens, TensorDataset(read, large.tensors[1]), 2, VIT_HEAD_UPDATES, mixed=mixed)
+    with torch.no_grad():
+        read = torch.cat([reader(batch) for batch, _ in DataLoader(tokens, 25)])
+    return Prepared(rest, tokens, TensorDataset(read, large.tensors[1]), 2, VIT_HEAD_UPDATES)
 
 
 def with_head(prepared: Prepared, learn: np.ndarray) -> tuple[nn.Module, nn.Module]:
@@ -183,16 +179,14 @@ def with_head(prepared: Prepared, learn: np.ndarray) -> tuple[nn.Module, nn.Modu
     return network, model
 
 
-def tune(
-    trained: nn.Module, model: nn.Module, dataset: Dataset, case: Case, *, blocks: int | None, mixed: torch.dtype | None
-) -> None:
+def tune(trained: nn.Module, model: nn.Module, dataset: Dataset, case: Case, *, blocks: int | None) -> None:
     """Train a network, or its head alone, as lesson 06 does; `model` is what holds the blocks."""
     recipes.unfreeze(model, blocks)
     groups = recipes.parameter_groups(
         model, lr=case.lr, head_lr=HEAD_LR, layer_decay=LAYER_DECAY, weight_decay=WEIGHT_DECAY
     )
     optimizer = torch.optim.AdamW(groups, fused=True)
-    train(trained, dataset, optimizer, case.updates, case.updates // 10, mixed=mixed)
+    train(trained, dataset, optimizer, case.updates, case.updates // 10)
 
 
 def compare(prepared: Prepared, case: Case, fold: tuple, seed: int) -> list[np.ndarray]:
@@ -213,13 +207,13 @@ def compare(prepared: Prepared, case: Case, fold: tuple, seed: int) -> list[np.n
     seen = Cropped(images) if case.cropped else images
     engine.set_seeds(seed)
     if case.cropped:  # no features are kept of images that change
-        tune(alone, alone_model, seen, case, blocks=0, mixed=None)
+        tune(alone, alone_model, seen, case, blocks=0)
     else:
-        tune(head, alone_model, Subset(prepared.features, learn), case, blocks=0, mixed=None)
+        tune(head, alone_model, Subset(prepared.features, learn), case, blocks=0)
     right.append(is_right(head, Subset(prepared.features, held)))
 
     engine.set_seeds(seed)
-    tune(network, model, seen, case, blocks=prepared.blocks, mixed=prepared.mixed)
+    tune(network, model, seen, case, blocks=prepared.blocks)
     right.append(is_right(network, Subset(prepared.inputs, held)))
     return right
 
