@@ -35,11 +35,11 @@ def data_parallel() -> Drawing:
         f"mean, {_listed(mean)}, so that both make the same step and the models stay equal.",
         384,
     )
-    for x, name in ((90, "half a batch"), (240, "model"), (374, "gradient"), (494, "all-reduce"), (635, "mean")):
+    for x, name in ((90, "half a batch"), (240, "model"), (374, "gradient"), (502, "all-reduce"), (635, "mean")):
         drawing.text(x, 36, name, face="bold" if name == "all-reduce" else "regular")
     top, height = 60, 246
     total = GRADIENTS.sum(axis=0)
-    drawing.box(438, top, 112, height, f"add up:\n{_listed(total)}", fill=LEARNS, radius=14)
+    drawing.box(446, top, 112, height, f"add up:\n{_listed(total)}".replace("-", "−"), fill=LEARNS, radius=14)
     for i, gradient in enumerate(GRADIENTS):
         y = top + 62 + 122 * i
         for j in range(4):
@@ -48,9 +48,9 @@ def data_parallel() -> Drawing:
         drawing.box(188, y - 38, 104, 76, f"process\n{i}", fill=PALE_BLUE)
         drawing.arrow((300, y), (330, y))
         _column(drawing, 338, y, gradient, PALE_ORANGE)
-        drawing.arrow((408, y), (432, y))
-        drawing.text(574, y - 20, f"÷ {len(GRADIENTS)}")
-        drawing.arrow((558, y), (592, y))
+        drawing.arrow((416, y), (440, y))
+        drawing.text(579, y - 20, f"÷ {len(GRADIENTS)}")
+        drawing.arrow((564, y), (594, y))
         _column(drawing, 600, y, mean, PALE_GREEN)
     drawing.text(350, 344, "same gradient, same step: the models stay equal", colour=MUTED)
     return drawing

@@ -234,8 +234,8 @@ checks.nb06.choice(my_choice)
 # <details><summary>A second hint, which gives an answer away</summary>
 #
 # A module may stand before the network in an `nn.Sequential`: `nn.Upsample(size=224, mode="bicubic")` enlarges images
-# inside it, nearly as section 2's `enlarge` does outside (that one smooths a little more). Train what you return: a head
-# that learned from features of images that were enlarged in one way wants images enlarged in the same way.
+# inside it, nearly as section 2's `enlarge` does outside (that one smooths a little more). Train what you return: a
+# head that learned from features of images that were enlarged in one way wants images enlarged in the same way.
 #
 # </details>
 #

@@ -100,8 +100,8 @@ checks.nb07.interval(my_interval)
 #
 # `matrix` is a confusion matrix, a list of rows, a row for each true class. `c` is the number of the class looked for;
 # all others are "the rest". Return three numbers from 0 to 1, as a tuple: the sensitivity of `c`, its specificity, its
-# precision. (Here each class occurs and is called at least once. Where one is never called, its precision is 0 / 0: there
-# is none.)
+# precision. (Here each class occurs and is called at least once. Where one is never called, its precision is 0 / 0:
+# there is none.)
 #
 # Of `my_rates([[80, 10], [2, 8]], 1)` the first number is `0.8`: of the ten images of class 1, eight are found.
 
