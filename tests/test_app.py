@@ -373,7 +373,7 @@ def test_features_do_not_care_who_draws_random_numbers_meanwhile(backbone, tmp_p
         over.set()
         drawing.join()
     assert problems == {}
-    assert (rows == rows[0]).all()
+    torch.testing.assert_close(rows, rows[:1].expand_as(rows))  # some processors round a batch's last rows otherwise
 
 
 def test_a_backbone_takes_no_random_transform(backbone):

@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import odd_images
 import onnx
+import onnxruntime
 import pytest
 import tiny_onnx
 import torch
 from commands import LITE0, call, isolation, refusal, succeed, write_classes
+from onnx import numpy_helper
 from torchvision import transforms
 
 from going_modular import data_setup, export, features, model_builder, predict
@@ -172,6 +174,21 @@ def test_int8_is_near_and_knows_the_same(make_image):
     assert 0 < difference < 0.1 * np.abs(expected).max()
 
 
+def test_int8_answers_the_same_on_every_processor(make_image):
+    """Bright images and weights of one sign: sums that 16 bits do not hold, where a processor adds pairs in them."""
+    told = tiny_onnx.metadata(TRANSFORM)
+    model = onnx.load_from_string(tiny_onnx.build(told, channels=64))
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(np.abs(numpy_helper.to_array(tensor)), tensor.name))
+    seen = [Classifier(model.SerializeToString()).see(make_image(f"{i}.png", seed=i)) for i in range(4)]
+    small = int8.quantise(model.SerializeToString(), (np.abs(image) for image in seen), told)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # each product in fp32
+    [exact] = onnxruntime.InferenceSession(small, options).run(None, {onnx_file.INPUT: np.abs(np.stack(seen))})
+    answers = Classifier(small).answer(np.abs(np.stack(seen)))
+    np.testing.assert_allclose(answers, exact, rtol=0.02)
+
+
 def test_an_export_takes_the_place_of_an_earlier_one_alone():
     folder, told = Path("out"), tiny_onnx.metadata(TRANSFORM)
     both = {export_folder.MODEL: tiny_onnx.build(told), export_folder.INT8: tiny_onnx.build(told, seed=1)}
@@ -271,7 +288,7 @@ def test_random_weights_whose_answers_depend_on_the_image():
     content = onnx_file.convert(model, told)
     np.testing.assert_allclose(Classifier(content).answer(images.numpy()), expected, atol=1e-4)
     quantised = Classifier(int8.quantise(content, iter(images.numpy()), told)).answer(images.numpy())
-    assert np.abs(quantised - expected).mean() < 0.5 * expected.std()
+    assert np.abs(quantised - expected).mean() < 0.75 * expected.std()  # of other images' answers: 1.1, 2 / sqrt(pi)
 
 
 @pytest.mark.slow
