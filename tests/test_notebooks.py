@@ -168,6 +168,12 @@ def test_a_notebook_opens_and_closes_as_the_others(path):
     assert 1 <= len(re.findall(r"^- ", summary, re.MULTILINE)) <= 5
 
 
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SHEETS, *SOLUTIONS], ids=name)
+def test_nothing_is_left_to_do(path):
+    marks = [cell.source for cell in read(path).cells if re.search(r"\b(TODO|FIXME|XXX)", cell.source)]
+    assert not marks
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
 def test_every_question_has_its_answer_folded(path):
     prose = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")

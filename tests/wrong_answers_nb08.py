@@ -4,12 +4,14 @@ import torch
 from torch.nn import functional as F
 
 
-def averaged(*, weigh=True, divide="images", take_part=True, learns_from_none=True):
+def averaged(*, weigh=True, divide="images", take_part=True, learns_from_none=True, skip_frozen=True):
     def average_gradients(model, images, all_reduce):
         total, processes = torch.tensor(float(images)), torch.tensor(1.0)
         all_reduce(total)
         all_reduce(processes)
         for parameter in model.parameters():
+            if skip_frozen and not parameter.requires_grad:
+                continue
             if parameter.grad is None:
                 if not take_part:
                     continue
@@ -28,7 +30,7 @@ def averaged(*, weigh=True, divide="images", take_part=True, learns_from_none=Tr
 def averaged_in_the_wrong_order(model, images, all_reduce):
     total = torch.tensor(float(images))
     all_reduce(total)
-    for parameter in model.parameters():
+    for parameter in filter(lambda parameter: parameter.requires_grad, model.parameters()):
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         all_reduce(gradient)
         parameter.grad = gradient * images / total
@@ -178,6 +180,7 @@ WRONG = {
         averaged(divide="processes"),
         averaged(take_part=False),
         averaged(learns_from_none=False),
+        averaged(skip_frozen=False),
         averaged_in_the_wrong_order,
         first_process_only,
         lambda model, images, all_reduce: None,

@@ -9,9 +9,11 @@ from torch.nn import functional as F
 
 def average_gradients(model: nn.Module, count: int, all_reduce: Callable) -> None:
     """Replace the gradients of this process's images by those of the images of all processes."""
-    total = torch.tensor(float(count))
+    total = torch.tensor(float(count), device=next(model.parameters()).device)
     all_reduce(total)
     for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue  # frozen: nothing to send
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         parameter.grad *= count

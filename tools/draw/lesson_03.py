@@ -52,7 +52,7 @@ def pay_once() -> Drawing:
     drawing.box(LEFT + ours * scale, below, (usual - ours) * scale, height, "saved", fill="none", radius=3, dash="6 6")
     drawing.path([(LEFT + once, below - 4), (LEFT + once, below + height + 4)], stroke=LEARNS, line=4)
     _lens(drawing, LEFT + once, below + height + 6, EPOCHS * ours_epoch, scale)
-    for x, fill, name in ((60, WHITE, "start"), (190, FROZEN, "backbone"), (370, LEARNS, "head")):
+    for x, fill, name in ((60, WHITE, "the rest"), (210, FROZEN, "backbone"), (390, LEARNS, "head")):
         drawing.squares(x, 474, [fill], side=24)
         drawing.text(x + 34, 486, name, anchor="start")
     return drawing
@@ -94,7 +94,7 @@ def cross_validation() -> Drawing:
 
 
 def _epochs(drawing: Drawing, y: float, height: float, seconds: float, epoch: float, scale: float) -> None:
-    """Draw a run: its start, and its epochs."""
+    """Draw a run: its epochs, and what is left of its time."""
     drawing.box(LEFT, y, seconds * scale, height, fill=WHITE, radius=3)
     for i in range(EPOCHS):
         x = LEFT + (seconds - (EPOCHS - i) * epoch) * scale

@@ -77,7 +77,7 @@ checks.nb03.set_modes(my_set_modes)
 # A colleague freezes a backbone, trains a head with a loop that calls `model.train()` in each epoch, and saves what has
 # learned: the head's parameters. Next week she downloads the backbone anew, puts the saved head on it, and the test
 # accuracy is not the one that she wrote down. Explain in one or two sentences why. Then: now she saves the *whole*
-# state dict. Is the score repeatable? Is it as good as arm C's?
+# state dict. Is the score repeatable? Is it as good as arm B's?
 #
 # <details><summary>An answer</summary>
 #

@@ -49,7 +49,8 @@ checks.nb04.patchify(my_patchify)
 # ### Exercise 2: Class token and positions (easy, 10 minutes)
 #
 # Equation 1: put the class token before the patches of each image, then add a position to each token, the class token
-# included. The one class token serves all images: `expand` repeats without copying.
+# included. The one class token serves all images: `expand` repeats without copying, and a -1 in it leaves a dimension
+# as it is. `torch.cat([a, b], dim=1)` joins two tensors along dimension 1.
 
 
 # %%
@@ -171,7 +172,7 @@ class Attention(nn.Module):
 # %% [markdown]
 # ### Exercise 5: Build a block (medium, 20 minutes)
 #
-# Equations 2 and 3. The parts are called `attention_norm` and `mlp_norm` (LayerNorm with `eps=1e-6`), `attention` (an
+# Equations 2 and 3. The parts are called `attention_norm` and `mlp_norm` (`nn.LayerNorm(D, eps=1e-6)`), `attention` (an
 # `Attention`), and `mlp`: an `nn.Sequential` of Linear (D to `mlp_dim`), GELU, Dropout(0.0), Linear (back to D) and
 # Dropout(0.0). The Dropouts do nothing at 0.0; they stand there because torchvision's MLP counts its layers so.
 

@@ -25,8 +25,9 @@ from going_modular import checks
 #
 # Nobody tells you how many images the others have, nor how many processes there are. And a process may have no image
 # left: then `count` is 0 and its gradients are `None`. It has to take part all the same. (At least one process has
-# some.) All processes make the same calls of `all_reduce` in the same order; where one leaves a call out, the others
-# wait for ever.
+# some. A parameter that is frozen, whose `requires_grad` is `False`, has no gradient in any process: leave it out.) All
+# processes make the same calls of `all_reduce` in the same order; where one leaves a call out, the others wait for
+# ever.
 #
 # Example: two processes with 3 images and 1, and a gradient of 1 in the first and of 5 in the second. Both end with 2.
 #
@@ -37,9 +38,11 @@ from going_modular import checks
 def my_average_gradients(model: nn.Module, count: int, all_reduce: Callable) -> None:
     """Replace the gradients of this process's images by those of the images of all processes."""
     # solution
-    total = torch.tensor(float(count))
+    total = torch.tensor(float(count), device=next(model.parameters()).device)
     all_reduce(total)
     for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue  # frozen: nothing to send
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         parameter.grad *= count
