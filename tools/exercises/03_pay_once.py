@@ -84,8 +84,8 @@ checks.nb03.set_modes(my_set_modes)
 # `model.train()` let the backbone's BatchNorm averages move, though all of its parameters were frozen. They are buffers
 # and were not saved with the head, so the backbone that she downloads is not the one that she tested.
 #
-# With the whole state dict the moved averages are saved, too, and the score can be repeated. It is that of arm A: the
-# same low one each time.
+# With the whole state dict the moved averages are saved, too, and the score can be repeated: the same one each time, of a
+# head that learned in the trap. After our two epochs such a head was worse than B's.
 #
 # </details>
 
@@ -145,22 +145,23 @@ checks.nb03.folds(my_folds)
 # other images. Return a tensor of N predicted labels, `int64`, learned from the 15 images alone.
 #
 # The score to beat is that of a head with Dropout that was trained in haste: 10 epochs, which for one batch of 15
-# images are 10 updates. You have to beat it by 0.03 of accuracy. Take whatever you like: a head trained in another way,
+# images are 10 updates. You have to beat it by 0.03 of accuracy. Take whatever you like: a head of another kind,
 # scikit-learn, distances between features. Only the nearest mean does not count, for it stands on the leaderboard
-# already; nor does its variant with features or means divided by their length. That a head gains from more updates you
-# will see below; look for another idea.
+# already; nor does its variant with features or means divided by their length. The same head with more updates does not
+# count either (what they bring you will see below): look for another idea.
 #
 # <details><summary>A hint: how scikit-learn's classifiers are called</summary>
 #
-# `LogisticRegression(max_iter=1000).fit(X, y).predict(Z)`, and `torch.tensor` around the result. `KNeighborsClassifier`
-# and many others have the same two functions.
+# `from sklearn.neighbors import KNeighborsClassifier`, then `KNeighborsClassifier(3).fit(X, y).predict(Z)`, and
+# `torch.tensor` around the result. All of its classifiers have these two functions; `sklearn.linear_model` and
+# `sklearn.svm` have others.
 #
 # </details>
 #
 # In the notebook, add a cell after your function: `try_out("mine", my_few)` scores it on *training* images and puts it
 # on the leaderboard, as often as you like, and `compare("mine", "head, 10 updates")` goes draw by draw. The check
 # scores your function on the test images, **once**, for ten draws of 15 images: run it when you have decided, not to
-# decide.
+# decide. If it says no, that is the result; a second idea's score would be flattered by the first's.
 # %%
 def my_few(features: torch.Tensor, labels: torch.Tensor, new_features: torch.Tensor) -> torch.Tensor:
     """Return the predicted labels (N,) of new features (N, 1280), learned from a few features and labels."""
