@@ -84,8 +84,8 @@ checks.nb03.set_modes(my_set_modes)
 # `model.train()` let the backbone's BatchNorm averages move, though all of its parameters were frozen. They are buffers
 # and were not saved with the head, so the backbone that she downloads is not the one that she tested.
 #
-# With the whole state dict the moved averages are saved, too, and the score can be repeated: the same one each time, of a
-# head that learned in the trap. After our two epochs such a head was worse than B's.
+# With the whole state dict the moved averages are saved, too, and the score can be repeated: the same one each time, of
+# a head that learned in the trap. After our two epochs such a head was worse than B's.
 #
 # </details>
 
