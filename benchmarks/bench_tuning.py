@@ -1,17 +1,19 @@
 """What other draws of images, crops, sizes and numbers of updates change in what tuning gains: too long for lesson 06.
 
-    python benchmarks/bench_tuning.py
+    python benchmarks/bench_tuning.py [CASE ...]
 
-The sample at 64 pixels, in the folds of lesson 06 and with its heads, updates and seeds: all of EfficientNet-Lite0; and
-on the images enlarged to 224 all of it, its last two blocks and those of ViT-S/14. Prints a line a training and writes
-`results/bench_tuning.json`: by case and seed three strings with a character for each working image, 1 where the network
-that did not see it is right. They are of the head; of the same head after as many updates more alone (on cropped images
-where the blocks learn from such); and of the head and the blocks after these updates. The head has one rate in all
-of them. Half an hour on two cores.
+The sample at 64 pixels, in the folds of lesson 06 and with its heads, updates and seeds: all of EfficientNet-Lite0,
+also at other rates and without decay from block to block; and on the images enlarged to 224 all of it, its last two
+blocks and those of ViT-S/14. With names of cases it trains these and leaves the others as they are. Prints a line a
+training and writes `results/bench_tuning.json`: by case and seed three strings with a character for each working image,
+1 where the network that did not see it is right. They are of the head; of the same head after as many updates more
+alone (on cropped images where the blocks learn from such); and of the head and the blocks after these updates. The head
+has one rate in all of them. An hour on two cores, two on older ones.
 """
 
 import copy
 import json
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,8 +32,8 @@ from going_modular.fine_tuning import prefix, recipes
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SEED, SMALL, LARGE = 42, 64, 224  # of the folds; pixels
-CLASSES, SEEDS = 3, range(6)
-HEAD_UPDATES, VIT_HEAD_UPDATES, UPDATES, BATCH = 200, 100, 60, 16
+CLASSES = 3
+HEAD_UPDATES, VIT_HEAD_UPDATES, UPDATES, LONG, BATCH = 200, 100, 60, 240, 16
 HEAD_LR, LR, VIT_LR, LAYER_DECAY, WEIGHT_DECAY = 1e-3, 3e-4, 1e-5, 0.9, 0.05
 DRAWS = 10_000  # of the bootstrap
 CROP = v2.Compose([v2.RandomResizedCrop(SMALL, scale=(0.35, 1), antialias=True), v2.RandomHorizontalFlip()])
@@ -46,6 +48,8 @@ class Case(NamedTuple):
     lr: float  # of the last block
     updates: int = UPDATES
     cropped: bool = False
+    decay: float = LAYER_DECAY  # of the rate from block to block
+    seeds: int = 6
 
 
 class Prepared(NamedTuple):
@@ -61,7 +65,12 @@ class Prepared(NamedTuple):
 CASES = (
     Case("Lite0, 12 images", "lite0", 12, LR),
     Case("Lite0, 12 images, cropped", "lite0", 12, LR, cropped=True),
-    *(Case(f"Lite0, 150 images, {updates} updates", "lite0", 150, LR, updates) for updates in (30, UPDATES, 120, 240)),
+    *(Case(f"Lite0, 150 images, {updates} updates", "lite0", 150, LR, updates) for updates in (30, UPDATES, 120, LONG)),
+    *(
+        Case(f"Lite0, 150 images, {LONG} updates, rate {lr:.0e}", "lite0", 150, lr, LONG, seeds=3)
+        for lr in (1e-4, 1e-3)
+    ),
+    Case(f"Lite0, 150 images, {LONG} updates, one rate", "lite0", 150, LR, LONG, decay=1.0, seeds=3),
     Case("Lite0, 150 images at 224 pixels, last 2 blocks", "lite0, last 2", 150, LR),
     Case("Lite0, 150 images at 224 pixels, all blocks", "lite0, large", 150, LR),
     Case("ViT-S/14, 48 images, 15 updates", "vit", 48, VIT_LR, 15),
@@ -183,7 +192,7 @@ def tune(trained: nn.Module, model: nn.Module, dataset: Dataset, case: Case, *, 
     """Train a network, or its head alone, as lesson 06 does; `model` is what holds the blocks."""
     recipes.unfreeze(model, blocks)
     groups = recipes.parameter_groups(
-        model, lr=case.lr, head_lr=HEAD_LR, layer_decay=LAYER_DECAY, weight_decay=WEIGHT_DECAY
+        model, lr=case.lr, head_lr=HEAD_LR, layer_decay=case.decay, weight_decay=WEIGHT_DECAY
     )
     optimizer = torch.optim.AdamW(groups, fused=True)
     train(trained, dataset, optimizer, case.updates, case.updates // 10)
@@ -218,18 +227,23 @@ def compare(prepared: Prepared, case: Case, fold: tuple, seed: int) -> list[np.n
     return right
 
 
-def main() -> None:
-    """Train every case in all folds with all its seeds."""
+def main(names: list[str]) -> None:
+    """Train cases, all by default, in all folds with all their seeds."""
+    file = RESULTS / "bench_tuning.json"
+    if unknown := set(names) - {case.name for case in CASES}:
+        raise SystemExit(f"No such case: {', '.join(sorted(unknown))}; there are {'; '.join(c.name for c in CASES)}")
+    kept: dict[str, list[list[str]]] = json.loads(file.read_text(encoding="utf-8")) if names else {}
     networks, tables = prepare()
     labels = networks["lite0"].inputs.tensors[1].numpy()
     folds = list(StratifiedGroupKFold(3, shuffle=True, random_state=SEED).split(labels, labels, tables))
-    kept: dict[str, list[list[str]]] = {}
     for case in CASES:
-        jobs = [(seed, number) for seed in SEEDS for number in range(len(folds))]
+        if names and case.name not in names:
+            continue
+        jobs = [(seed, number) for seed in range(case.seeds) for number in range(len(folds))]
         answers = Parallel(n_jobs=2)(
             delayed(compare)(networks[case.network], case, folds[number], 10 * seed + number) for seed, number in jobs
         )
-        right = np.zeros((len(SEEDS), 3, len(labels)), dtype=bool)
+        right = np.zeros((case.seeds, 3, len(labels)), dtype=bool)
         for (seed, number), answer in zip(jobs, answers, strict=True):
             right[seed][:, folds[number][1]] = answer
         kept[case.name] = [["".join("01"[value] for value in row) for row in rows] for rows in right.astype(int)]
@@ -237,8 +251,8 @@ def main() -> None:
             shares = ", ".join(f"{marks.mean():.3f}" for marks in networks_right)
             told = gain(networks_right[1], networks_right[2], tables)
             print(f"{case.name}, seed {seed}: {shares}; blocks against the head that goes on {told}", flush=True)
-        (RESULTS / "bench_tuning.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
