@@ -174,6 +174,11 @@ def test_nothing_is_left_to_do(path):
     assert not marks
 
 
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SHEETS, *SOLUTIONS], ids=name)
+def test_no_cell_is_empty(path):
+    assert not [cell.id for cell in read(path).cells if not cell.source.strip()]
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
 def test_every_question_has_its_answer_folded(path):
     prose = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
