@@ -3,12 +3,12 @@
     python benchmarks/bench_tuning.py [CASE ...]
 
 The sample at 64 pixels, in the folds of lesson 06 and with its heads, updates and seeds: all of EfficientNet-Lite0,
-also at other rates and without decay from block to block; and on the images enlarged to 224 all of it, its last two
-blocks and those of ViT-S/14. With names of cases it trains these and leaves the others as they are. Prints a line a
-training and writes `results/bench_tuning.json`: by case and seed three strings with a character for each working image,
-1 where the network that did not see it is right. They are of the head; of the same head after as many updates more
-alone (on cropped images where the blocks learn from such); and of the head and the blocks after these updates. The head
-has one rate in all of them. An hour on two cores, two on older ones.
+also at other rates and without decay from block to block, and its last five blocks; and on the images enlarged to 224
+all of it, its last two blocks and those of ViT-S/14. With names of cases it trains these and leaves the others as they
+are. Prints a line a training and writes `results/bench_tuning.json`: by case and seed three strings with a character
+for each working image, 1 where the network that did not see it is right. They are of the head; of the same head after
+as many updates more alone (on cropped images where the blocks learn from such); and of the head and the blocks after
+these updates. The head has one rate in all of them. An hour on two cores, two on older ones.
 """
 
 import copy
@@ -71,6 +71,7 @@ CASES = (
         for lr in (1e-4, 1e-3)
     ),
     Case(f"Lite0, 150 images, {LONG} updates, one rate", "lite0", 150, LR, LONG, decay=1.0, seeds=3),
+    Case(f"Lite0, 150 images, last 5 blocks, {LONG} updates", "lite0, last 5", 150, LR, LONG),
     Case("Lite0, 150 images at 224 pixels, last 2 blocks", "lite0, last 2", 150, LR),
     Case("Lite0, 150 images at 224 pixels, all blocks", "lite0, large", 150, LR),
     Case("ViT-S/14, 48 images, 15 updates", "vit", 48, VIT_LR, 15),
@@ -147,15 +148,21 @@ def prepare() -> tuple[dict[str, Prepared], np.ndarray]:
     lite0, small, small_features, tables = load(SMALL)
     lite0.to(memory_format=torch.channels_last)
     _, large, large_features, _ = load(LARGE)
-    below, rest = prefix.split(lite0, blocks=2)
-    maps = prefix.extract(below, large, precision="fp32", progress=False)
     networks = {
         "lite0": Prepared(lite0, small, small_features, None, HEAD_UPDATES),
         "lite0, large": Prepared(lite0, large, large_features, None, HEAD_UPDATES),
-        "lite0, last 2": Prepared(rest, maps, large_features, 2, HEAD_UPDATES),
+        "lite0, last 5": prepare_last(lite0, small, small_features, 5),
+        "lite0, last 2": prepare_last(lite0, large, large_features, 2),
         "vit": prepare_vit(large),
     }
     return networks, tables
+
+
+def prepare_last(lite0: nn.Module, images: TensorDataset, read: TensorDataset, blocks: int) -> Prepared:
+    """Return the last blocks of EfficientNet-Lite0 and what they and its head read."""
+    below, rest = prefix.split(lite0, blocks=blocks)
+    maps = prefix.extract(below, images, precision="fp32", progress=False)
+    return Prepared(rest, maps, read, blocks, HEAD_UPDATES)
 
 
 def prepare_vit(large: TensorDataset) -> Prepared:

@@ -24,21 +24,21 @@ ROUNDS = 5
 
 
 def pay_once() -> Drawing:
-    """Draw five epochs of the usual loop, of it tuned, and of ours, to the scale of the seconds that were measured."""
+    """Draw five epochs of the plain loop, of it tuned, and of ours, to the scale of the seconds that were measured."""
     rows = json.loads(MEASURED.read_text(encoding="utf-8"))["rows"]
     row = next(row for row in rows if (row["model"], row["precision"]) == (MODEL, PRECISION))
     usual, tuned, ours = (row[f"{name}_s"] for name in ("usual", "tuned", "ours"))
     epoch, tuned_epoch, ours_epoch = (row[f"epoch_{name}_s"] for name in ("usual", "tuned", "ours"))
     drawing = Drawing(
         "Paying once",
-        f"Timelines of {EPOCHS} epochs, to scale: the usual loop runs the backbone in each and takes {usual:.1f} "
+        f"Timelines of {EPOCHS} epochs, to scale: the plain loop runs the backbone in each and takes {usual:.1f} "
         f"seconds, or {tuned:.1f} if it is tuned; paying once, the backbone runs once and all takes {ours:.1f}. One "
         f"more epoch takes {epoch:.1f}, {tuned_epoch:.1f} or {ours_epoch:.3f} seconds.",
         516,
     )
     scale = LENGTH / usual
     top, between, below, height = 58, 192, 300, 46
-    _title(drawing, 34, "usual loop", "the backbone in every epoch", usual)
+    _title(drawing, 34, "plain loop", "the backbone in every epoch", usual)
     _epochs(drawing, top, height, usual, epoch, scale)
     _title(drawing, between - 24, "tuned", "memory laid out well, and kept", tuned)
     _epochs(drawing, between, height, tuned, tuned_epoch, scale)
@@ -52,7 +52,7 @@ def pay_once() -> Drawing:
     drawing.box(LEFT + ours * scale, below, (usual - ours) * scale, height, "saved", fill="none", radius=3, dash="6 6")
     drawing.path([(LEFT + once, below - 4), (LEFT + once, below + height + 4)], stroke=LEARNS, line=4)
     _lens(drawing, LEFT + once, below + height + 6, EPOCHS * ours_epoch, scale)
-    for x, fill, name in ((60, WHITE, "the rest"), (210, FROZEN, "backbone"), (390, LEARNS, "head")):
+    for x, fill, name in ((44, WHITE, "the rest"), (186, FROZEN, "an epoch, or the one pass"), (540, LEARNS, "head")):
         drawing.squares(x, 474, [fill], side=24)
         drawing.text(x + 34, 486, name, anchor="start")
     return drawing

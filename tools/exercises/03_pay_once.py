@@ -85,7 +85,8 @@ checks.nb03.set_modes(my_set_modes)
 # and were not saved with the head, so the backbone that she downloads is not the one that she tested.
 #
 # With the whole state dict the moved averages are saved, too, and the score can be repeated: the same one each time, of
-# a head that learned in the trap. After our two epochs such a head was worse than B's.
+# a head that learned in the trap. Arm A's heads were worse than B's. (Her loop also leaves layers out at random, which
+# arm A's does not.)
 #
 # </details>
 
@@ -115,7 +116,7 @@ checks.nb03.harmless(my_harmless)
 # parts, shuffled by `seed`; the parts' numbers of groups differ by at most one. Return k folds. A fold is a pair of
 # lists of positions: the images to train on, and those to validate on, which are the images of one part. So every image
 # is validated on once, and trained on in all other folds; no group is on both sides of a fold. The same seed gives the
-# same folds.
+# same folds, also after Python has been started anew: a `set` of names then has another order, so sort it first.
 #
 # `my_folds(["a", "b", "a"], 2, seed=0)` may be `[([1], [0, 2]), ([0, 2], [1])]`.
 # %%
@@ -145,16 +146,18 @@ checks.nb03.folds(my_folds)
 # other images. Return a tensor of N predicted labels, `int64`, learned from the 15 images alone.
 #
 # The score to beat is that of a head with Dropout that was trained in haste: 10 epochs, which for one batch of 15
-# images are 10 updates. You have to beat it by 0.03 of accuracy. Take whatever you like: a head of another kind,
-# scikit-learn, distances between features. Only the nearest mean does not count, for it stands on the leaderboard
-# already; nor does its variant with features or means divided by their length. The same head with more updates does not
-# count either (what they bring you will see below): look for another idea.
+# images are 10 updates. You have to beat it by 0.03 of accuracy. Take whatever you like: a classifier of scikit-learn,
+# distances between features, a head of another kind. Three ideas do not count: the nearest mean, which stands on the
+# leaderboard already; the nearest mean of features whose rows were divided by their length, the root of the sum of
+# their squares; and the same head with more updates (what both bring you will see below).
 #
 # <details><summary>A hint: how scikit-learn's classifiers are called</summary>
 #
 # `from sklearn.neighbors import KNeighborsClassifier`, then `KNeighborsClassifier(3).fit(X, y).predict(Z)`, and
-# `torch.tensor` around the result. All of its classifiers have these two functions; `sklearn.linear_model` and
-# `sklearn.svm` have others.
+# `torch.tensor` around the result: the three nearest of the 15 images vote. All of its classifiers have these two
+# functions. Two more that you may try: `LogisticRegression` of `sklearn.linear_model`, a linear head that is trained to
+# the end while large weights are penalised, and `SVC` of `sklearn.svm`, which draws a boundary between two classes as
+# far as it can from the images of both.
 #
 # </details>
 #
@@ -179,8 +182,8 @@ checks.nb03.few(my_few)
 # %% [markdown]
 # ### Exercise 7: An interval by trying (write it; medium, 15 minutes)
 #
-# Of n images a share of k / n was right. An accuracy a is *compatible* with that if it lies within z standard
-# deviations of it, where the standard deviation belongs to a:
+# Of n images a share of k / n was right. An accuracy a is *compatible* with that if the share lies within z standard
+# deviations of a. The standard deviation is that of shares where the accuracy is a:
 #
 # $$\left|\frac{k}{n} - a\right| \le z\sqrt{\frac{a(1-a)}{n}}$$
 #
@@ -214,7 +217,8 @@ checks.nb03.interval(my_interval)
 # | **A is wrong** |         23 |         10 |
 #
 # Return four things: the accuracy of A; the accuracy of B; the number of images that say anything about which is
-# better; and whether p is below 0.05. `binomtest(3, 10).pvalue` is the p of three heads in ten tosses of a fair coin.
+# better; and whether p is below 0.05. `binomtest(3, 10).pvalue` is the p of a fair coin that
+# falls three times to one side and seven to the other.
 # %%
 def read_table() -> tuple[float, float, int, bool]:
     """Return both accuracies, the number of images that decide, and whether p is below 0.05."""

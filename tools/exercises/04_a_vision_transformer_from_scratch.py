@@ -100,7 +100,7 @@ checks.nb04.attention(my_attention)
 #
 # Language models that write text hide the words that are still to come. They do it by a *mask* (T, T): where it is
 # false, the row's token must not look at the column's. (A ViT needs none.) A colleague wrote attention with a mask; `~`
-# turns True into False:
+# turns True into False, and `x.masked_fill(m, v)` is x with v in place of each number for which m is True:
 #
 # ```python
 # def masked_attention(query, key, value, mask):
@@ -112,6 +112,12 @@ checks.nb04.attention(my_attention)
 #
 # Each row of the mask allows one token at least. The function raises no error, and what is trained with it learns
 # badly. It has three faults. Write it without them; what it returns keeps its shape, (B, T, D).
+#
+# <details><summary>A hint</summary>
+#
+# Which score has the share 0 after softmax? `math.inf` is infinity.
+#
+# </details>
 
 
 # %%
@@ -297,7 +303,7 @@ print("the same logits as torchvision's")
 #
 # For one image of N patches, count the multiply-adds of a block's matrix products, and the bytes that the attention
 # scores of all heads take in float32. A product (a, b) @ (b, c) takes a x b x c multiply-adds. Leave out softmax,
-# norms, GELU, biases and sums. How does each grow with N?
+# norms, GELU, biases and sums. Remember the class token; a number in float32 takes 4 bytes. How does each grow with N?
 
 
 # %%

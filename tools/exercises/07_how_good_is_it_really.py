@@ -70,7 +70,8 @@ checks.nb07.test_images(my_test_images)
 # <details><summary>A hint: what is drawn</summary>
 #
 # `my_interval(x, x, tables)` is `(0.0, 0.0)` for every `x`: a model is exactly as good as itself. What is drawn has as
-# many tables as there are, and each comes with all its images.
+# many tables as there are, and each comes with all its images. A table that is drawn twice counts twice, so `np.isin`
+# will not do: collect the rows of each drawn table, one after another.
 #
 # </details>
 
@@ -243,13 +244,13 @@ checks.nb07.slices(my_slices)
 #
 # It will be tried on pictures from other tables, once as they are and once in the dark: the brightness of each is
 # multiplied by its own factor between 0.04 and 0.12. The score to beat in the dark is that of a head trained on the 60
-# pictures as they are (an `nn.Linear`, 200 updates of AdamW at 1e-3 with all 60 at once), and you have to beat it by
-# five points in a hundred. In the light you may not be more than four points worse than that head. The check puts
-# your head into eval mode. Learn from these 60 pictures alone.
+# pictures as they are (an `nn.Linear`, 200 updates at 1e-3 with all 60 at once, by AdamW, an Adam that also draws the
+# weights a little towards 0), and you have to beat it by five points in a hundred. In the light you may not be more
+# than four points worse than that head. The check puts your head into eval mode. Learn from these 60 pictures alone.
 #
-# The check calls your function and scores it **once**, on pictures that you have not seen. Decide first, by
-# cross-validation on 60 such pictures: in the notebook the cell above has them, `practice` with `practice_labels`, and
-# `features_of`. Pictures i, i + 20 and i + 40 stand on one table, so keep a table in one fold, with all its versions.
+# The check calls your function and scores it **once**, on pictures that you have not seen. Decide first: in the
+# notebook `try_dark(my_dark_head)` cross-validates it on 60 practice pictures, as often as you like. A picture is made
+# dark by `ImageEnhance.Brightness(picture).enhance(factor)`, which section 8 calls `darken`.
 # If you call the check until it says "right", you have chosen by its pictures, and its number is no longer a fair
 # report. (It has 90 pictures, so five points are within chance: a pass is a sign, no proof.)
 #
