@@ -23,7 +23,7 @@ from going_modular import checks
 #
 # Run a frozen backbone once over the batches of a DataLoader, in eval mode, and return two tensors on the CPU: all
 # features (N, D) and all labels (N,), in the DataLoader's order. The batches are pairs of images and labels on the CPU;
-# the backbone is on `device`, so move the images there.
+# the backbone is on `device`, so move the images there. `backbone(images)` is (B, D) already: it pools and flattens.
 #
 # (Notebook 02 did this in `run_once`, and copied the result because of `inference_mode`.) A head shall be trained on
 # these features. While PyTorch computes, it notes how each number came about, in a *graph*,
@@ -117,6 +117,7 @@ checks.nb03.harmless(my_harmless)
 # lists of positions: the images to train on, and those to validate on, which are the images of one part. So every image
 # is validated on once, and trained on in all other folds; no group is on both sides of a fold. The same seed gives the
 # same folds, also after Python has been started anew: a `set` of names then has another order, so sort it first.
+# `random.Random(seed).shuffle(names)` shuffles a list in place; import `random` in your function.
 #
 # `my_folds(["a", "b", "a"], 2, seed=0)` may be `[([1], [0, 2]), ([0, 2], [1])]`.
 # %%
