@@ -110,8 +110,8 @@ checks.nb04.attention(my_attention)
 #     return attention @ value
 # ```
 #
-# Each row of the mask allows one token at least. The function raises no error, and what is trained with it learns
-# badly. It has three faults. Write it without them; what it returns keeps its shape, (B, T, D).
+# Each row of the mask allows one token at least. The function raises no error, and yet it is not attention. It has
+# three faults. Write it without them; what it returns keeps its shape, (B, T, D).
 #
 # <details><summary>A hint</summary>
 #
@@ -181,6 +181,7 @@ class Attention(nn.Module):
 # Equations 2 and 3. The parts are called `attention_norm` and `mlp_norm` (`nn.LayerNorm(D, eps=1e-6)`), `attention` (an
 # `Attention`), and `mlp`: an `nn.Sequential` of Linear (D to `mlp_dim`), GELU, Dropout(0.0), Linear (back to D) and
 # Dropout(0.0). The Dropouts do nothing at 0.0; they stand there because torchvision's MLP counts its layers so.
+# (`eps` is added to the variance before it is divided by, so that nothing is divided by 0.)
 
 
 # %%
