@@ -1,12 +1,13 @@
 """What tuning gains with 2,000 photos of ten dishes, against a head that sees the same crops: lesson 06's last line.
 
-    python benchmarks/bench_tuning_photos.py --data food101_64px_10classes.zip
+    python benchmarks/bench_tuning_photos.py --data food101_64px_10classes.zip [--heads]
 
 The images have 64 pixels and are enlarged to 224. Each seed draws other images to learn from; all are tested on the
 same ones. All of EfficientNet-Lite0 goes on from a head, for three epochs of random crops; so do, on the very same
 crops, two copies of the head alone, at the blocks' rate and at its own. Prints a line a seed and writes
 `results/bench_tuning_photos.json`: by seed four strings with a character for each test image, as `bench_tuning.py`
-has them. Half an hour on two cores.
+has them. Half an hour on two cores. `--heads` lets heads alone go on, at more rates and on crops of their own, and
+writes `results/bench_tuning_photos_heads.json`, by seed a string for each rate.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from going_modular.common.memory import keep_freed
 from going_modular.fine_tuning import recipes
 
 IMAGES, EPOCHS, HEAD_EPOCHS, BATCH, SEEDS = 2000, 3, 20, 32, range(4)
+HEAD_LRS = (1e-3, 3e-3, 1e-2)  # of `--heads`
 CROP = v2.Compose([v2.RandomResizedCrop(LARGE, scale=(0.35, 1), antialias=True), v2.RandomHorizontalFlip()])
 
 
@@ -81,20 +83,48 @@ def is_right(head: nn.Module, extracted: TensorDataset) -> np.ndarray:
         return (head.eval()(extracted.tensors[0]).argmax(dim=1) == extracted.tensors[1]).numpy()
 
 
-def compare(model: nn.Module, pool: TensorDataset, test: TensorDataset, tested: TensorDataset, seed: int) -> list:
-    """Return which test images are answered rightly by a head, the two that go on, and the head with all blocks."""
+def with_head(model: nn.Module, pool: TensorDataset, seed: int) -> tuple[nn.Module, TensorDataset]:
+    """Return a copy of a model whose head has learned from images that a seed draws, and these images."""
     torch.set_num_threads(1)
     keep_freed()
     learn, _ = train_test_split(range(len(pool)), train_size=IMAGES, stratify=pool.tensors[1], random_state=seed)
     dataset = TensorDataset(*pool[learn])
     engine.set_seeds(seed)
-    tuned = copy.deepcopy(model).to(memory_format=torch.channels_last)
-    learned = on_whole_images(tuned, dataset)
-    head = model_builder.head(tuned)
+    model = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    learned = on_whole_images(model, dataset)
+    head = model_builder.head(model)
     rule = torch.optim.AdamW(head.parameters(), lr=HEAD_LR)
     for _ in range(HEAD_EPOCHS):
         engine.train_step(head, DataLoader(learned, BATCH, shuffle=True), nn.CrossEntropyLoss(), rule, "cpu")
-    right = [is_right(head, tested)]
+    return model, dataset
+
+
+def crop(images: torch.Tensor) -> torch.Tensor:
+    """Return a random crop of each image, in the layout that convolves fastest."""
+    return torch.stack([CROP(image) for image in images]).contiguous(memory_format=torch.channels_last)
+
+
+def compare_heads(model: nn.Module, pool: TensorDataset, tested: TensorDataset, seed: int) -> list:
+    """Return which test images are answered rightly by a head that goes on alone, at each of some rates."""
+    trained, dataset = with_head(model, pool, seed)
+    copies = [copy.deepcopy(trained) for _ in HEAD_LRS]
+    steps = EPOCHS * -(-IMAGES // BATCH)
+    rules = [optimizer_of(alone, 0, lr, steps) for alone, lr in zip(copies, HEAD_LRS, strict=True)]
+    heads = [model_builder.head(alone).train() for alone in copies]
+    frozen = model_builder.backbone(trained).eval()
+    for _ in range(EPOCHS):
+        for images, labels in DataLoader(dataset, BATCH, shuffle=True):
+            with torch.no_grad():
+                read = frozen(crop(images))
+            for alone, its_rule in zip(heads, rules, strict=True):
+                step(alone(read), labels, alone, its_rule)
+    return [is_right(alone, tested) for alone in heads]
+
+
+def compare(model: nn.Module, pool: TensorDataset, test: TensorDataset, tested: TensorDataset, seed: int) -> list:
+    """Return which test images are answered rightly by a head, the two that go on, and the head with all blocks."""
+    tuned, dataset = with_head(model, pool, seed)
+    right = [is_right(model_builder.head(tuned), tested)]
 
     copies = [copy.deepcopy(tuned) for _ in range(2)]  # heads that go on alone, with their frozen backbone
     steps = EPOCHS * -(-IMAGES // BATCH)
@@ -105,7 +135,7 @@ def compare(model: nn.Module, pool: TensorDataset, test: TensorDataset, tested: 
     for _ in range(EPOCHS):
         engine.set_train_mode(tuned)
         for images, labels in DataLoader(dataset, BATCH, shuffle=True):
-            cropped = torch.stack([CROP(image) for image in images]).contiguous(memory_format=torch.channels_last)
+            cropped = crop(images)
             with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
                 read = frozen(cropped)
             step(tuned(cropped), labels, tuned, rule)
@@ -120,8 +150,19 @@ def main() -> None:
     """Train with every seed, two at a time."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--data", default="food101_64px_10classes.zip")
-    model, pool, test = load(parser.parse_args().data)
+    parser.add_argument("--heads", action="store_true", help="heads alone, at more rates")
+    options = parser.parse_args()
+    model, pool, test = load(options.data)
     tested = on_whole_images(model.to(memory_format=torch.channels_last), test)
+    if options.heads:
+        jobs = (delayed(compare_heads)(model, pool, tested, seed) for seed in SEEDS)
+        kept = []
+        for seed, right in enumerate(Parallel(n_jobs=2, return_as="generator")(jobs)):
+            kept.append(["".join("01"[value] for value in marks.astype(int)) for marks in right])
+            shares = ", ".join(f"{lr:.0e} {marks.mean():.4f}" for lr, marks in zip(HEAD_LRS, right, strict=True))
+            print(f"seed {seed}, heads that go on: {shares}", flush=True)
+            (RESULTS / "bench_tuning_photos_heads.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        return
     jobs = (delayed(compare)(model, pool, test, tested, seed) for seed in SEEDS)
     kept = []
     for seed, right in enumerate(Parallel(n_jobs=2, return_as="generator")(jobs)):

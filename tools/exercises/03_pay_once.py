@@ -29,7 +29,7 @@ from going_modular import checks
 # these features. While PyTorch computes, it notes how each number came about, in a *graph*,
 # to get gradients from it. Where nothing learns there is nothing to note; `torch.no_grad()` makes sure of that for any
 # backbone, also for one that somebody forgot to freeze. Do not take `torch.inference_mode()`, which is a little faster:
-# a layer that learns cannot keep such a tensor for its way back, unless it was copied first.
+# `backward()` needs a layer's input again, and PyTorch refuses to keep such a tensor for that, unless it was copied.
 # %%
 def my_cache_features(backbone: nn.Module, dataloader: DataLoader, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return features (N, D) and labels (N,) of the batches (images, labels)."""
