@@ -249,8 +249,9 @@ checks.nb07.slices(my_slices)
 # than four points worse than that head. The check puts your head into eval mode. Learn from these 60 pictures alone.
 #
 # The check calls your function and scores it **once**, on pictures that you have not seen. Decide first: in the
-# notebook `try_dark(my_dark_head)` cross-validates it on 60 practice pictures, as often as you like. A picture is made
-# dark by `ImageEnhance.Brightness(picture).enhance(factor)`, which section 8 calls `darken`.
+# notebook `try_dark(my_dark_head)` cross-validates it on 60 practice pictures, as often as you like. (It calls your
+# function with 45 of them, and takes one darkness, `factor=0.08`; try others, too.) A picture is made dark by
+# `ImageEnhance.Brightness(picture).enhance(factor)`, which section 8 calls `darken`.
 # If you call the check until it says "right", you have chosen by its pictures, and its number is no longer a fair
 # report. (It has 90 pictures, so five points are within chance: a pass is a sign, no proof.)
 #
