@@ -85,8 +85,8 @@ checks.nb03.set_modes(my_set_modes)
 # and were not saved with the head, so the backbone that she downloads is not the one that she tested.
 #
 # With the whole state dict the moved averages are saved, too, and the score can be repeated: the same one each time, of
-# a head that learned in the trap. Arm A's heads were worse than B's. (Her loop also leaves layers out at random, which
-# arm A's does not.)
+# a head that learned in the trap. After two epochs arm A's heads were worse than B's. (Her loop also leaves layers out
+# at random, which arm A's does not.)
 #
 # </details>
 
