@@ -105,7 +105,7 @@ def crop(images: torch.Tensor) -> torch.Tensor:
 
 
 def compare_heads(model: nn.Module, pool: TensorDataset, tested: TensorDataset, seed: int) -> list:
-    """Return which test images are answered rightly by a head that goes on alone, at each of some rates."""
+    """Return which test images are answered rightly by a head that goes on alone, at each of some rates, in fp32."""
     trained, dataset = with_head(model, pool, seed)
     copies = [copy.deepcopy(trained) for _ in HEAD_LRS]
     steps = EPOCHS * -(-IMAGES // BATCH)
@@ -155,22 +155,20 @@ def main() -> None:
     model, pool, test = load(options.data)
     tested = on_whole_images(model.to(memory_format=torch.channels_last), test)
     if options.heads:
-        jobs = (delayed(compare_heads)(model, pool, tested, seed) for seed in SEEDS)
-        kept = []
-        for seed, right in enumerate(Parallel(n_jobs=2, return_as="generator")(jobs)):
-            kept.append(["".join("01"[value] for value in marks.astype(int)) for marks in right])
-            shares = ", ".join(f"{lr:.0e} {marks.mean():.4f}" for lr, marks in zip(HEAD_LRS, right, strict=True))
-            print(f"seed {seed}, heads that go on: {shares}", flush=True)
-            (RESULTS / "bench_tuning_photos_heads.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        return
-    jobs = (delayed(compare)(model, pool, test, tested, seed) for seed in SEEDS)
+        file, jobs = "bench_tuning_photos_heads.json", (delayed(compare_heads)(model, pool, tested, s) for s in SEEDS)
+    else:
+        file, jobs = "bench_tuning_photos.json", (delayed(compare)(model, pool, test, tested, s) for s in SEEDS)
     kept = []
     for seed, right in enumerate(Parallel(n_jobs=2, return_as="generator")(jobs)):
         kept.append(["".join("01"[value] for value in marks.astype(int)) for marks in right])
-        told = gain(right[2], right[3], np.arange(len(test)))
-        shares = ", ".join(f"{marks.mean():.3f}" for marks in right)
-        print(f"seed {seed}: {shares}; blocks against the head at its own rate {told}", flush=True)
-        (RESULTS / "bench_tuning_photos.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        (RESULTS / file).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        print(f"seed {seed}: {', '.join(f'{marks.mean():.4f}' for marks in right)}", end="")
+        print("" if options.heads else f"; blocks against the head at its own rate {told(right)}", flush=True)
+
+
+def told(right: list) -> str:
+    """Return what the blocks gain over the head that goes on at its own rate, as text."""
+    return gain(right[2], right[3], np.arange(len(right[3])))
 
 
 if __name__ == "__main__":
