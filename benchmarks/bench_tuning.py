@@ -1,19 +1,22 @@
 """What other draws of images, crops, sizes and numbers of updates change in what tuning gains: too long for lesson 06.
 
-    python benchmarks/bench_tuning.py [CASE ...]
+    python benchmarks/bench_tuning.py [--device cuda] [CASE ...]
 
 The sample at 64 pixels, in the folds of lesson 06 and with its heads, updates and seeds: all of EfficientNet-Lite0,
-also at other rates and without decay from block to block, and its last five blocks; and on the images enlarged to 224
-all of it, its last two blocks and those of ViT-S/14. With names of cases it trains these and leaves the others as they
-are. Prints a line a training and writes `results/bench_tuning.json`: by case and seed three strings with a character
-for each working image, 1 where the network that did not see it is right. They are of the head; of the same head after
-as many updates more alone (on cropped images where the blocks learn from such); and of the head and the blocks after
-these updates. The head has one rate in all of them. An hour on two cores, two on older ones.
+also at other rates and without decay from block to block, and its last five blocks; on the images enlarged to 224 all
+of it, its last two blocks and those of ViT-S/14; and all of it on the images as they are. With names of cases it trains
+these and leaves the others as they are. Prints a line a training and writes `results/bench_tuning.json`: by case and
+seed three strings with a character for each working image, 1 where the network that did not see it is right. They are
+of the head; of the same head after as many updates more alone (on cropped images where the blocks learn from such); and
+of the head and the blocks after these updates. The head has one rate in all of them.
+
+An hour on two cores, two on older ones; the cases of `GPU_CASES` take hours more there, and a few minutes on a GPU (the
+kept ones are of an H100, in fp32), where a second run differs a little, since its sums have no fixed order.
 """
 
+import argparse
 import copy
 import json
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +30,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from torchvision.transforms import v2
 
 from going_modular import data_setup, engine, features, model_builder
+from going_modular.common.device import choose_device, exact_fp32
 from going_modular.data.splits import groups_of
 from going_modular.fine_tuning import prefix, recipes
 
@@ -34,6 +38,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 SEED, SMALL, LARGE = 42, 64, 224  # of the folds; pixels
 CLASSES = 3
 HEAD_UPDATES, VIT_HEAD_UPDATES, UPDATES, LONG, BATCH = 200, 100, 60, 240, 16
+GPU_PROCESSES = 8  # that share a GPU: small networks leave most of it idle
 HEAD_LR, LR, VIT_LR, LAYER_DECAY, WEIGHT_DECAY = 1e-3, 3e-4, 1e-5, 0.9, 0.05
 DRAWS = 10_000  # of the bootstrap
 CROP = v2.Compose([v2.RandomResizedCrop(SMALL, scale=(0.35, 1), antialias=True), v2.RandomHorizontalFlip()])
@@ -76,6 +81,17 @@ CASES = (
     Case("Lite0, 150 images at 224 pixels, all blocks", "lite0, large", 150, LR),
     Case("ViT-S/14, 48 images, 15 updates", "vit", 48, VIT_LR, 15),
 )
+GPU_CASES = (
+    Case(f"Lite0, 12 images, {LONG} updates", "lite0", 12, LR, LONG),
+    *(Case(f"Lite0, 150 images, {updates} updates", "lite0", 150, LR, updates) for updates in (480, 960)),
+    Case(f"Lite0, 150 images at 224 pixels, last 2 blocks, {LONG} updates", "lite0, last 2", 150, LR, LONG),
+    Case(f"Lite0, 150 images at 224 pixels, all blocks, {LONG} updates", "lite0, large", 150, LR, LONG),
+    Case(f"Lite0, 150 sharp images, all blocks, {LONG} updates", "lite0, sharp", 150, LR, LONG),
+    *(
+        Case(f"ViT-S/14, 150 images, {LONG} updates, rate {lr:.0e}", "vit", 150, lr, LONG)
+        for lr in (VIT_LR, 3e-5, 1e-4)
+    ),
+)
 
 
 class Cropped(Dataset):
@@ -94,14 +110,18 @@ class Cropped(Dataset):
         return CROP(image), label
 
 
-def load(side: int) -> tuple[nn.Module, TensorDataset, TensorDataset, np.ndarray]:
-    """Return the frozen model, the images at a size with labels, their features with labels, and their tables."""
+def load(side: int, *, sharp: bool = False) -> tuple[nn.Module, TensorDataset, TensorDataset, np.ndarray]:
+    """Return the frozen model, the images at a size with labels, their features with labels, and their tables.
+
+    They are shrunk to 64 pixels first, unless they are to be sharp.
+    """
     model, transform = model_builder.create_model("efficientnet_lite0", CLASSES)
-    transform.resize_size = transform.crop_size = [SMALL]
+    if not sharp:
+        transform.resize_size = transform.crop_size = [SMALL]
     splits = data_setup.load_splits("sample", seed=SEED, validation=True, group_by=r"(\d+)")
     working = splits.train.joined_with(splits.validation)
-    small = torch.stack([image for image, _ in working.with_transform(transform)])
-    shown = small if side == SMALL else F.interpolate(small, size=side, mode="bicubic", antialias=True)
+    read = torch.stack([image for image, _ in working.with_transform(transform)])
+    shown = read if read.shape[-1] == side else F.interpolate(read, size=side, mode="bicubic", antialias=True)
     images = TensorDataset(shown, torch.tensor(working.targets))
     tables = np.unique(groups_of(working, r"(\d+)"), return_inverse=True)[1]
     return model, images, features.extract(model, images, precision="fp32", cache=False, progress=False), tables
@@ -115,6 +135,7 @@ def train(
     warmup: int,
 ) -> None:
     """Train in so many batches, rounded up to whole epochs, with a cosine where there is a warm-up."""
+    device = next(network.parameters()).device
     # an order of its own: what a network drops at random must not change its batches
     loader = DataLoader(dataset, BATCH, shuffle=True, generator=torch.Generator().manual_seed(torch.initial_seed()))
     epochs = -(-updates // len(loader))
@@ -124,14 +145,15 @@ def train(
         schedule = recipes.schedule(optimizer, "cosine", warmup_steps=warmup, total_steps=steps)
         options = {"scheduler": schedule, "max_grad_norm": 1}
     for _ in range(epochs):
-        engine.train_step(network, loader, nn.CrossEntropyLoss(), optimizer, "cpu", **options)
+        engine.train_step(network, loader, nn.CrossEntropyLoss(), optimizer, device, **options)
 
 
 def is_right(network: nn.Module, dataset: Dataset) -> np.ndarray:
     """Return for each image whether the network's answer is right."""
     network.eval()
-    with torch.inference_mode():
-        return torch.cat([network(x).argmax(dim=1) == y for x, y in DataLoader(dataset, 25)]).numpy()
+    device = next(network.parameters()).device
+    with torch.inference_mode(), exact_fp32():
+        return torch.cat([network(x.to(device)).argmax(dim=1).cpu() == y for x, y in DataLoader(dataset, 25)]).numpy()
 
 
 def gain(before: np.ndarray, after: np.ndarray, tables: np.ndarray) -> str:
@@ -143,19 +165,20 @@ def gain(before: np.ndarray, after: np.ndarray, tables: np.ndarray) -> str:
     return f"{difference.mean():+.1f} points (95% interval {low:+.1f} to {high:+.1f})"
 
 
-def prepare() -> tuple[dict[str, Prepared], np.ndarray]:
-    """Return what learns, by name, and the table of each working image."""
+def prepare(needed: set[str]) -> tuple[dict[str, Prepared], np.ndarray]:
+    """Return what is needed of what learns, by name, and the table of each working image."""
     lite0, small, small_features, tables = load(SMALL)
     lite0.to(memory_format=torch.channels_last)
     _, large, large_features, _ = load(LARGE)
-    networks = {
-        "lite0": Prepared(lite0, small, small_features, None, HEAD_UPDATES),
-        "lite0, large": Prepared(lite0, large, large_features, None, HEAD_UPDATES),
-        "lite0, last 5": prepare_last(lite0, small, small_features, 5),
-        "lite0, last 2": prepare_last(lite0, large, large_features, 2),
-        "vit": prepare_vit(large),
+    makers = {
+        "lite0": lambda: Prepared(lite0, small, small_features, None, HEAD_UPDATES),
+        "lite0, large": lambda: Prepared(lite0, large, large_features, None, HEAD_UPDATES),
+        "lite0, sharp": lambda: Prepared(lite0, *load(LARGE, sharp=True)[1:3], None, HEAD_UPDATES),
+        "lite0, last 5": lambda: prepare_last(lite0, small, small_features, 5),
+        "lite0, last 2": lambda: prepare_last(lite0, large, large_features, 2),
+        "vit": lambda: prepare_vit(large),
     }
-    return networks, tables
+    return {name: makers[name]() for name in sorted(needed)}, tables
 
 
 def prepare_last(lite0: nn.Module, images: TensorDataset, read: TensorDataset, blocks: int) -> Prepared:
@@ -180,8 +203,8 @@ def prepare_vit(large: TensorDataset) -> Prepared:
     return Prepared(rest, tokens, TensorDataset(read, large.tensors[1]), 2, VIT_HEAD_UPDATES)
 
 
-def with_head(prepared: Prepared, learn: np.ndarray) -> tuple[nn.Module, nn.Module]:
-    """Return a network whose head has learned from the features of some images, and the model in it."""
+def with_head(prepared: Prepared, learn: np.ndarray, device: str) -> tuple[nn.Module, nn.Module]:
+    """Return a network on a device whose head has learned from the features of some images, and the model in it."""
     network = copy.deepcopy(prepared.network)
     model = getattr(network, "model", network)
     if not hasattr(model, "put_head"):
@@ -189,6 +212,7 @@ def with_head(prepared: Prepared, learn: np.ndarray) -> tuple[nn.Module, nn.Modu
     else:
         model.put_head(CLASSES)
         model_builder.standardise(model, prepared.features.tensors[0][learn])
+    network.to(device)
     head = model_builder.head(model)
     optimizer = torch.optim.AdamW(head.parameters(), lr=HEAD_LR)
     train(head, Subset(prepared.features, learn), optimizer, prepared.head_updates, 0)
@@ -205,7 +229,7 @@ def tune(trained: nn.Module, model: nn.Module, dataset: Dataset, case: Case, *, 
     train(trained, dataset, optimizer, case.updates, case.updates // 10)
 
 
-def compare(prepared: Prepared, case: Case, fold: tuple, seed: int) -> list[np.ndarray]:
+def compare(prepared: Prepared, case: Case, fold: tuple, seed: int, device: str) -> list[np.ndarray]:
     """Return which held-out images are answered rightly by the three networks of a case, as the file has them."""
     torch.set_num_threads(1)
     learn, held = fold
@@ -213,7 +237,7 @@ def compare(prepared: Prepared, case: Case, fold: tuple, seed: int) -> list[np.n
         labels = prepared.features.tensors[1][learn]
         learn = train_test_split(learn, train_size=case.count, stratify=labels, random_state=seed)[0]
     engine.set_seeds(seed)
-    network, model = with_head(prepared, learn)
+    network, model = with_head(prepared, learn, device)
     right = [is_right(model_builder.head(model), Subset(prepared.features, held))]
 
     alone = copy.deepcopy(network)
@@ -234,21 +258,28 @@ def compare(prepared: Prepared, case: Case, fold: tuple, seed: int) -> list[np.n
     return right
 
 
-def main(names: list[str]) -> None:
-    """Train cases, all by default, in all folds with all their seeds."""
+def main() -> None:
+    """Train cases, by default all that two cores can, in all folds with all their seeds."""
+    cases = {case.name: case for case in CASES + GPU_CASES}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("names", nargs="*", metavar="CASE", help=f"one of: {'; '.join(cases)}")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(cases):
+        parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {'; '.join(cases)}")
+    device = choose_device(arguments.device)
+    chosen = [cases[name] for name in arguments.names] or CASES
+
     file = RESULTS / "bench_tuning.json"
-    if unknown := set(names) - {case.name for case in CASES}:
-        raise SystemExit(f"No such case: {', '.join(sorted(unknown))}; there are {'; '.join(c.name for c in CASES)}")
-    kept: dict[str, list[list[str]]] = json.loads(file.read_text(encoding="utf-8")) if names else {}
-    networks, tables = prepare()
-    labels = networks["lite0"].inputs.tensors[1].numpy()
+    kept: dict[str, list[list[str]]] = json.loads(file.read_text(encoding="utf-8"))
+    networks, tables = prepare({case.network for case in chosen})
+    labels = next(iter(networks.values())).inputs.tensors[1].numpy()
     folds = list(StratifiedGroupKFold(3, shuffle=True, random_state=SEED).split(labels, labels, tables))
-    for case in CASES:
-        if names and case.name not in names:
-            continue
+    for case in chosen:
         jobs = [(seed, number) for seed in range(case.seeds) for number in range(len(folds))]
-        answers = Parallel(n_jobs=2)(
-            delayed(compare)(networks[case.network], case, folds[number], 10 * seed + number) for seed, number in jobs
+        answers = Parallel(n_jobs=2 if device == "cpu" else GPU_PROCESSES)(
+            delayed(compare)(networks[case.network], case, folds[number], 10 * seed + number, device)
+            for seed, number in jobs
         )
         right = np.zeros((case.seeds, 3, len(labels)), dtype=bool)
         for (seed, number), answer in zip(jobs, answers, strict=True):
@@ -262,4 +293,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -407,7 +407,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(data, capsys, arguments, mes
         ("wrong", "learning_rate: 1"), ("range", "epochs: 0"), ("nan", "mixup: .nan"), ("choice", "schedule: linear")
     ):  # fmt: skip
         Path(f"{name}.yaml").write_text(content)
-    defaults = ("--data", data, *LITE0)
+    defaults = ("--data", data, *LITE0, "--device", "cpu")
     given = arguments if "--resume" in arguments else (*defaults, *arguments)
     assert message in refusal(capsys, COMMAND, *given)
 

@@ -369,7 +369,8 @@ def test_sbatch_without_srun_starts_as_many_as_asked_for(make_classes, monkeypat
     started = []
     monkeypatch.setattr(launch, "start", lambda worker, given, processes: started.append(processes))
     data = make_classes("data", images=12)
-    succeed("fine_tune.py", "--data", data, *LITE0, "--recipe", "head", "--devices", 2, "--output", "run")
+    on_cpu = ("--device", "cpu", "--devices", 2)
+    succeed("fine_tune.py", "--data", data, *LITE0, "--recipe", "head", *on_cpu, "--output", "run")
     assert started == [2]
 
 
