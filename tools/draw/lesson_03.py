@@ -49,7 +49,10 @@ def pay_once() -> Drawing:
     _title(drawing, below - 24, "pay once", "the backbone once, then the head", ours)
     once = (ours - EPOCHS * ours_epoch) * scale
     drawing.box(LEFT, below, once, height, fill=FROZEN, radius=3)
-    drawing.box(LEFT + ours * scale, below, (usual - ours) * scale, height, "saved", fill="none", radius=3, dash="6 6")
+    for start, end, label in ((ours, tuned, "saved"), (tuned, usual, "saved by tuning alone")):
+        drawing.box(
+            LEFT + start * scale, below, (end - start) * scale, height, label, fill="none", radius=3, dash="6 6"
+        )
     drawing.path([(LEFT + once, below - 4), (LEFT + once, below + height + 4)], stroke=LEARNS, line=4)
     _lens(drawing, LEFT + once, below + height + 6, EPOCHS * ours_epoch, scale)
     for x, fill, name in ((44, WHITE, "the rest"), (186, FROZEN, "an epoch, or the one pass"), (540, LEARNS, "head")):

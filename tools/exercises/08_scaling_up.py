@@ -26,8 +26,8 @@ from going_modular import checks
 # Nobody tells you how many images the others have, nor how many processes there are. And a process may have no image
 # left: then `count` is 0 and its gradients are `None`. It has to take part all the same. (At least one process has
 # some. A parameter that is frozen, whose `requires_grad` is `False`, has no gradient in any process: leave it out.) All
-# processes make the same calls of `all_reduce` in the same order; where one leaves a call out, the others wait for
-# ever.
+# processes make the same calls of `all_reduce` in the same order. Where one leaves a call out, its next call meets the
+# others' present one: wrong sums or an error, and in the end somebody waits.
 #
 # Example: two processes with 3 images and 1, and a gradient of 1 in the first and of 5 in the second. Both end with 2.
 #
