@@ -104,7 +104,7 @@ def memory() -> Drawing:
     """Draw what training a ViT-B/16 keeps in memory: its head alone, and all of it with two sizes of a batch."""
     weights = FLOAT * parameters(LAYERS, WIDTH, MLP_WIDTH) / 1e9
     image = FLOAT * activations(LAYERS, WIDTH, MLP_WIDTH) / 1e9
-    bars = [("head only", (weights,))]
+    bars = [("head only, without images", (weights,))]
     bars += [(f"all, {n} images at once", (weights, weights, weights, weights, n * image)) for n in (8, 32)]
     totals = [f"{sum(parts):.1f}" for _, parts in bars]
     drawing = Drawing(
