@@ -150,7 +150,7 @@ checks.nb03.folds(my_folds)
 # images are 10 updates. You have to beat it by 0.03 of accuracy. Take whatever you like: a classifier of scikit-learn,
 # distances between features, a head of another kind. Three ideas do not count: the nearest mean, which stands on the
 # leaderboard already; the nearest mean of features whose rows were divided by their length, the root of the sum of
-# their squares; and the same head with more updates (what both bring you will see below).
+# their squares; and the same head with more updates (what the last two bring you will see below).
 #
 # <details><summary>A hint: how scikit-learn's classifiers are called</summary>
 #
