@@ -55,7 +55,7 @@ def pay_once() -> Drawing:
         )
     drawing.path([(LEFT + once, below - 4), (LEFT + once, below + height + 4)], stroke=LEARNS, line=4)
     _lens(drawing, LEFT + once, below + height + 6, EPOCHS * ours_epoch, scale)
-    for x, fill, name in ((44, WHITE, "the rest"), (186, FROZEN, "an epoch, or the one pass"), (540, LEARNS, "head")):
+    for x, fill, name in ((44, WHITE, "the rest"), (186, FROZEN, "an epoch; or rest and pass"), (540, LEARNS, "head")):
         drawing.squares(x, 474, [fill], side=24)
         drawing.text(x + 34, 486, name, anchor="start")
     return drawing
