@@ -8,8 +8,7 @@ of it, its last two blocks and those of ViT-S/14; and all of it on the images as
 these and leaves the others as they are. Prints a line a training and writes `results/bench_tuning.json`: by case and
 seed three strings with a character for each working image, 1 where the network that did not see it is right. They are
 of the head; of the same head after as many updates more alone (on cropped images where the blocks learn from such); and
-of the head and the blocks after these updates. The head has one rate in all of them but the case "heads": there it
-learns alone, at four rates, with a string for each after that of the first head.
+of the head and the blocks after these updates.
 
 An hour on two cores, two on older ones; the cases of `GPU_CASES` take hours more there, and a few minutes on a GPU (the
 kept ones are of an H100, in fp32), where a second run differs a little, since its sums have no fixed order.
@@ -56,7 +55,6 @@ class Case(NamedTuple):
     cropped: bool = False
     decay: float = LAYER_DECAY  # of the rate from block to block
     seeds: int = 6
-    head_rates: tuple[float, ...] = ()  # where heads alone learn, at these rates, and no blocks
 
 
 class Prepared(NamedTuple):
@@ -72,7 +70,10 @@ class Prepared(NamedTuple):
 CASES = (
     Case("Lite0, 12 images", "lite0", 12, LR),
     Case("Lite0, 12 images, cropped", "lite0", 12, LR, cropped=True),
-    *(Case(f"Lite0, 150 images, {updates} updates", "lite0", 150, LR, updates) for updates in (30, UPDATES, 120, LONG)),
+    *(
+        Case(f"Lite0, 150 images, {updates} updates", "lite0", 150, LR, updates)
+        for updates in (30, UPDATES, 120, LONG, 2 * LONG)
+    ),
     *(
         Case(f"Lite0, 150 images, {LONG} updates, rate {lr:.0e}", "lite0", 150, lr, LONG, seeds=3)
         for lr in (1e-4, 1e-3)
@@ -82,12 +83,9 @@ CASES = (
     Case("Lite0, 150 images at 224 pixels, last 2 blocks", "lite0, last 2", 150, LR),
     Case("Lite0, 150 images at 224 pixels, all blocks", "lite0, large", 150, LR),
     Case("ViT-S/14, 48 images, 15 updates", "vit", 48, VIT_LR, 15),
-    Case(f"ViT-S/14, 150 images, {LONG} updates, heads", "vit", 150, VIT_LR, LONG, head_rates=(3e-4, 1e-3, 3e-3, 1e-2)),
 )
 GPU_CASES = (
     Case(f"Lite0, 12 images, {LONG} updates", "lite0", 12, LR, LONG),
-    *(Case(f"Lite0, 150 images, {updates} updates", "lite0", 150, LR, updates) for updates in (480, 960)),
-    Case(f"Lite0, 150 images at 224 pixels, last 2 blocks, {LONG} updates", "lite0, last 2", 150, LR, LONG),
     Case(f"Lite0, 150 images at 224 pixels, all blocks, {LONG} updates", "lite0, large", 150, LR, LONG),
     Case(f"Lite0, 150 sharp images, all blocks, {LONG} updates", "lite0, sharp", 150, LR, LONG),
     *(
@@ -222,13 +220,11 @@ def with_head(prepared: Prepared, learn: np.ndarray, device: str) -> tuple[nn.Mo
     return network, model
 
 
-def tune(
-    trained: nn.Module, model: nn.Module, dataset: Dataset, case: Case, *, blocks: int | None, head_lr: float = HEAD_LR
-) -> None:
+def tune(trained: nn.Module, model: nn.Module, dataset: Dataset, case: Case, *, blocks: int | None) -> None:
     """Train a network, or its head alone, as lesson 06 does; `model` is what holds the blocks."""
     recipes.unfreeze(model, blocks)
     groups = recipes.parameter_groups(
-        model, lr=case.lr, head_lr=head_lr, layer_decay=case.decay, weight_decay=WEIGHT_DECAY
+        model, lr=case.lr, head_lr=HEAD_LR, layer_decay=case.decay, weight_decay=WEIGHT_DECAY
     )
     optimizer = torch.optim.AdamW(groups, fused=True)
     train(trained, dataset, optimizer, case.updates, case.updates // 10)
@@ -244,15 +240,6 @@ def compare(prepared: Prepared, case: Case, fold: tuple, seed: int, device: str)
     engine.set_seeds(seed)
     network, model = with_head(prepared, learn, device)
     right = [is_right(model_builder.head(model), Subset(prepared.features, held))]
-
-    for head_lr in case.head_rates:
-        alone = copy.deepcopy(network)
-        head = model_builder.head(alone.model)
-        engine.set_seeds(seed)
-        tune(head, alone.model, Subset(prepared.features, learn), case, blocks=0, head_lr=head_lr)
-        right.append(is_right(head, Subset(prepared.features, held)))
-    if case.head_rates:
-        return right
 
     alone = copy.deepcopy(network)
     alone_model = getattr(alone, "model", alone)
@@ -295,15 +282,14 @@ def main() -> None:
             delayed(compare)(networks[case.network], case, folds[number], 10 * seed + number, device)
             for seed, number in jobs
         )
-        right = np.zeros((case.seeds, len(answers[0]), len(labels)), dtype=bool)
+        right = np.zeros((case.seeds, 3, len(labels)), dtype=bool)
         for (seed, number), answer in zip(jobs, answers, strict=True):
             right[seed][:, folds[number][1]] = answer
         kept[case.name] = [["".join("01"[value] for value in row) for row in rows] for rows in right.astype(int)]
         for seed, networks_right in enumerate(right):
             shares = ", ".join(f"{marks.mean():.3f}" for marks in networks_right)
             told = gain(networks_right[1], networks_right[2], tables)
-            compared = "" if case.head_rates else f"; blocks against the head that goes on {told}"
-            print(f"{case.name}, seed {seed}: {shares}{compared}", flush=True)
+            print(f"{case.name}, seed {seed}: {shares}; blocks against the head that goes on {told}", flush=True)
         file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,13 +1,15 @@
 """What tuning gains with 2,000 photos of ten dishes, against a head that sees the same crops: lesson 06's last line.
 
-    python benchmarks/bench_tuning_photos.py --data food101_64px_10classes.zip [--heads]
+    python benchmarks/bench_tuning_photos.py --data food101_64px_10classes.zip [--heads | --logistic]
 
 The images have 64 pixels and are enlarged to 224. Each seed draws other images to learn from; all are tested on the
 same ones. All of EfficientNet-Lite0 goes on from a head, for three epochs of random crops; so do, on the very same
 crops, two copies of the head alone, at the blocks' rate and at its own. Prints a line a seed and writes
 `results/bench_tuning_photos.json`: by seed four strings with a character for each test image, as `bench_tuning.py`
 has them. Half an hour on two cores. `--heads` lets heads alone go on, at more rates and on crops of their own, and
-writes `results/bench_tuning_photos_heads.json`, by seed a string for each rate.
+writes `results/bench_tuning_photos_heads.json`, by seed a string for each rate. `--logistic` fits logistic regression
+to the features of the whole images, at some strengths of its penalty (minutes), and writes
+`results/bench_tuning_photos_logistic.json`, by seed a string for each.
 """
 
 import argparse
@@ -18,7 +20,10 @@ import numpy as np
 import torch
 from bench_tuning import HEAD_LR, LARGE, LAYER_DECAY, LR, RESULTS, SEED, WEIGHT_DECAY, gain
 from joblib import Parallel, delayed
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -30,6 +35,7 @@ from going_modular.fine_tuning import recipes
 
 IMAGES, EPOCHS, HEAD_EPOCHS, BATCH, SEEDS = 2000, 3, 20, 32, range(4)
 HEAD_LRS = (1e-3, 3e-3, 1e-2)  # of `--heads`
+STRENGTHS = (0.001, 0.01, 0.1, 1, 10)  # scikit-learn's C, of `--logistic`: a larger one is a weaker penalty
 CROP = v2.Compose([v2.RandomResizedCrop(LARGE, scale=(0.35, 1), antialias=True), v2.RandomHorizontalFlip()])
 
 
@@ -83,12 +89,29 @@ def is_right(head: nn.Module, extracted: TensorDataset) -> np.ndarray:
         return (head.eval()(extracted.tensors[0]).argmax(dim=1) == extracted.tensors[1]).numpy()
 
 
+def draw(pool: TensorDataset, seed: int) -> TensorDataset:
+    """Return the images that a seed draws to learn from."""
+    learn, _ = train_test_split(range(len(pool)), train_size=IMAGES, stratify=pool.tensors[1], random_state=seed)
+    return TensorDataset(*pool[learn])
+
+
+def compare_logistic(model: nn.Module, pool: TensorDataset, tested: TensorDataset, seed: int) -> list:
+    """Return which test images logistic regression on scaled features answers rightly, at each of some strengths."""
+    torch.set_num_threads(1)
+    values, labels = on_whole_images(model, draw(pool, seed)).tensors
+    right = []
+    for strength in STRENGTHS:
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=5000))
+        answers = classifier.fit(values, labels).predict(tested.tensors[0])
+        right.append(answers == tested.tensors[1].numpy())
+    return right
+
+
 def with_head(model: nn.Module, pool: TensorDataset, seed: int) -> tuple[nn.Module, TensorDataset]:
     """Return a copy of a model whose head has learned from images that a seed draws, and these images."""
     torch.set_num_threads(1)
     keep_freed()
-    learn, _ = train_test_split(range(len(pool)), train_size=IMAGES, stratify=pool.tensors[1], random_state=seed)
-    dataset = TensorDataset(*pool[learn])
+    dataset = draw(pool, seed)
     engine.set_seeds(seed)
     model = copy.deepcopy(model).to(memory_format=torch.channels_last)
     learned = on_whole_images(model, dataset)
@@ -150,12 +173,17 @@ def main() -> None:
     """Train with every seed, two at a time."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--data", default="food101_64px_10classes.zip")
-    parser.add_argument("--heads", action="store_true", help="heads alone, at more rates")
+    others = parser.add_mutually_exclusive_group()
+    others.add_argument("--heads", action="store_true", help="heads alone, at more rates")
+    others.add_argument("--logistic", action="store_true", help="logistic regression in place of a head")
     options = parser.parse_args()
     model, pool, test = load(options.data)
     tested = on_whole_images(model.to(memory_format=torch.channels_last), test)
     if options.heads:
         file, jobs = "bench_tuning_photos_heads.json", (delayed(compare_heads)(model, pool, tested, s) for s in SEEDS)
+    elif options.logistic:
+        file = "bench_tuning_photos_logistic.json"
+        jobs = (delayed(compare_logistic)(model, pool, tested, s) for s in SEEDS)
     else:
         file, jobs = "bench_tuning_photos.json", (delayed(compare)(model, pool, test, tested, s) for s in SEEDS)
     kept = []
@@ -163,7 +191,8 @@ def main() -> None:
         kept.append(["".join("01"[value] for value in marks.astype(int)) for marks in right])
         (RESULTS / file).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
         print(f"seed {seed}: {', '.join(f'{marks.mean():.4f}' for marks in right)}", end="")
-        print("" if options.heads else f"; blocks against the head at its own rate {told(right)}", flush=True)
+        has_blocks = not (options.heads or options.logistic)
+        print(f"; blocks against the head at its own rate {told(right)}" if has_blocks else "", flush=True)
 
 
 def told(right: list) -> str:

@@ -25,6 +25,7 @@ SOLUTIONS = sorted(BUILD.NOTEBOOKS.glob("solutions/*.ipynb"))
 MAX_BYTES = 1_000_000
 MAX_LINES, MEDIAN_LINES = 20, 6  # of a code cell
 MAX_OPENING_WORDS = 120
+MAX_PRINTED = 155  # characters of a line: as many as fit the 1,224 pixels of an output in JupyterLab
 MIN_WIDTH = 500  # pixels of the page, of a figure
 # 0.933 or 77.7%; what stands before "million" is knowledge of the world
 CITED = re.compile(r"(?<![\w.])\d[\d,]*\.\d{2,}(?!\d| (?:million|billion))|(?<![\w.])\d[\d,]*\.\d(?=%)")
@@ -125,6 +126,13 @@ def test_outputs_are_kept_clean(path):
         for text in texts(cell):
             assert not MACHINE_PATH.search(text), text
             assert not PYTHON_WARNING.search(text), text
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_printed_lines_fit_the_page(path):
+    printed = [output for cell in code_cells(read(path)) for output in cell.outputs if output.get("name") == "stdout"]
+    lines = [line for output in printed for line in output.text.splitlines()]
+    assert not [line for line in lines if len(line) > MAX_PRINTED]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)

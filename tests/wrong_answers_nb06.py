@@ -8,28 +8,16 @@ from torch import nn
 from going_modular import model_builder
 
 
-def stratified(test, *, by_class=True):
-    def is_stratified(parts, shares):
-        everything = [label for part in parts for label in part]
-        labels = set(everything) if by_class else ()
-        sizes = [(len(part), share * len(everything)) for part, share in zip(parts, shares, strict=True)]
-        counts = [
-            (part.count(label), share * everything.count(label))
-            for part, share in zip(parts, shares, strict=True)
-            for label in labels
-        ]
-        return all(test(count, wanted) for count, wanted in (counts if by_class else sizes))
+def gained(*, of_draw=list, per=100, sign=1, by_table=False, divides_by=None):
+    def drawn_gain(before, after, tables, drawn):
+        rows = list(zip(before, after, tables, strict=True))
+        found = [[sign * (b - a) for a, b, table in rows if table == name] for name in of_draw(drawn)]
+        if by_table:
+            return per * mean(mean(of_table) for of_table in found)
+        together = [value for of_table in found for value in of_table]
+        return per * sum(together) / (divides_by(rows) if divides_by else len(together))
 
-    return is_stratified
-
-
-def same_shares_in_all(parts, shares):
-    everything = [label for part in parts for label in part]
-    return all(
-        abs(part.count(label) / len(part) - everything.count(label) / len(everything)) < 0.05
-        for part in parts
-        for label in set(everything)
-    )
+    return drawn_gain
 
 
 def freeze(kinds, *, mode=True, parameters=True):
@@ -169,14 +157,14 @@ def head_on_small_images(images, labels):
 
 
 WRONG = {
-    "is_stratified": [
-        stratified(lambda count, wanted: abs(count - wanted) <= 1, by_class=False),
-        stratified(lambda count, wanted: count == wanted),
-        stratified(lambda count, wanted: abs(count - wanted) < 1),
-        stratified(lambda count, wanted: abs(count - wanted) <= 2),
-        stratified(lambda count, wanted: count - wanted <= 1),
-        same_shares_in_all,
-        lambda parts, shares: True,
+    "drawn_gain": [
+        gained(of_draw=set),
+        gained(per=1),
+        gained(sign=-1),
+        gained(by_table=True),
+        gained(divides_by=len),
+        lambda before, after, tables, drawn: 100 * mean(b - a for a, b in zip(before, after, strict=True)),
+        lambda before, after, tables, drawn: sum(b - a for a, b in zip(before, after, strict=True)),
     ],
     "freeze_batch_norm": [
         freeze(nn.BatchNorm2d),

@@ -1,7 +1,7 @@
 """Checks of the exercises of notebook 06, Fine-tuning.
 
-`is_stratified`, `freeze_batch_norm`, `groups`, `tune` (find two bugs), `early_stopping`, `choice` (within a standard
-error) and `network` (beat a head on 24 images; scored once a call, on images that it was not shown).
+`drawn_gain` (of the bootstrap), `freeze_batch_norm`, `groups`, `tune` (find two bugs), `early_stopping`, `choice`
+(within a standard error) and `network` (beat a head on 24 images; scored once a call, on images that it was not shown).
 `yours_or_ours("early_stopping", my_early_stopping)` gives the function that the notebook's later cells use.
 """
 
@@ -25,26 +25,27 @@ MARGIN = 0.05  # by which to beat it: more than another seed changes
 
 
 @Check
-def is_stratified(attempt: Attempt) -> None:
-    """Check a function that tells whether a split is stratified."""
-    halves = [0.5, 0.5]
+def drawn_gain(attempt: Attempt) -> None:
+    """Check a function that tells what a second network gains on drawn tables."""
+    a_and_b = ([0, 1, 1], [1, 1, 0], ["a", "a", "b"])
+    sizes_differ = ([0, 0, 0, 0, 1], [1, 1, 1, 0, 1], [7, 7, 7, 8, 8])
     cases = (
-        ([[0, 1], [0, 1]], halves, True, "each part has half of each class"),
-        ([[0, 0, 0, 0], [1, 1, 1, 1]], halves, False, "equal parts are not enough; class 0 is in one of them only"),
-        ([[0, 0, 0, 1], [0, 1, 1, 1]], halves, True, "each count is one image from its share of 2: that is within one"),
-        ([[0] * 8 + [1] * 4, [0] * 12 + [1] * 8], halves, False, "class 0 has 8 of 20, two images from its share"),
-        ([[0] * 70 + [1] * 7, [0] * 10 + [1], [0] * 20 + [1] * 2], [0.7, 0.1, 0.2], True, "the classes differ in size"),
-        ([[0] * 70 + [1] * 5, [0] * 10 + [1] * 3, [0] * 20 + [1] * 2], [0.7, 0.1, 0.2], False,
-         "of class 1's ten images 5 are in the first part instead of 7"),
-        ([[0] * 5, [0] * 2, [0] * 3], [0.7, 0.1, 0.2], False, "two images too few in the first part count, too"),
-        ([[0] * 60, [0] * 40], [0.7, 0.3], False, "its share of 100 images would be 70"),
-        ([[0] * 7, [0] * 3], [0.7, 0.3], True, "there may be one class only"),
-    )  # fmt: skip
-    for parts, shares, expected, hint in cases:
-        sizes = [[part.count(label) for label in (0, 1)] for part in parts]
-        attempt.expect(
-            expected, copy.deepcopy(parts), list(shares), shown=f"counts {sizes}, shares {shares}", hint=hint
-        )
+        (*a_and_b, ["a", "b"], 0.0, "one right answer more on table a, one less on table b"),
+        (*a_and_b, ["a", "a"], 50.0, "the images of a table that is drawn twice count twice, and b was not drawn"),
+        (*a_and_b, ["b", "a", "b"], -25.0, "four images count, b's one twice, and on it the second is worse"),
+        (*sizes_differ, [7, 8], 60.0, "each image counts the same, whatever the size of its table"),
+        (*sizes_differ, [8, 7, 8], 300 / 7, "seven images count; a table that is drawn twice counts twice"),
+        (*sizes_differ, [8], 0.0, "a draw may have one table only"),
+    )
+    for before, after, tables, drawn, expected, hint in cases:
+        attempt.expect(expected, list(before), list(after), list(tables), drawn=list(drawn), hint=hint)
+
+
+def _drawn_gain(before: list[int], after: list[int], tables: list, drawn: list) -> float:
+    """Return how many points of a hundred the second network is better on the images of the drawn tables."""
+    difference, tables = np.subtract(after, before), np.asarray(tables)
+    counted = np.concatenate([difference[tables == name] for name in drawn])
+    return 100 * float(counted.mean())
 
 
 @Check
@@ -263,4 +264,7 @@ def _few_images() -> _Few:
     return _Few(images, few, held_images, answers, to_beat)
 
 
-yours_or_ours = functools.partial(choose_part, {"early_stopping": (early_stopping, _early_stopping)})
+yours_or_ours = functools.partial(
+    choose_part,
+    {"drawn_gain": (drawn_gain, _drawn_gain), "early_stopping": (early_stopping, _early_stopping)},
+)

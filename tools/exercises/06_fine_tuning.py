@@ -17,38 +17,40 @@ from torch.utils.data import DataLoader, TensorDataset
 from going_modular import checks, engine, model_builder
 
 # %% [markdown]
-# ### Exercise 1: Is the split stratified? (write it; medium, 15 minutes)
+# ### Exercise 1: A gain on drawn tables (write it; medium, 15 minutes)
 #
-# A split is *stratified* if each part has its share of every class. `parts` has the labels of each part of a data set,
-# `shares` what share of the images each part should have. Return whether every part has its share of each class's
-# images, give or take one image.
+# `before` and `after` say of each image whether a first and a second network are right, 1 or 0, and `tables` on which
+# table it stands. `drawn` has the tables of a draw. The images of a table that is drawn twice count twice, and those of
+# a table that is not drawn do not count. Return by how many points of a hundred the second network is better on the
+# images that count.
 #
-# `my_is_stratified([[0, 0, 1, 1], [0, 0, 1, 1]], shares=[1 / 2, 1 / 2])` is `True`, and for the parts
-# `[[0, 0, 0, 0], [1, 1, 1, 1]]` it is `False`.
+# `my_drawn_gain([0, 1, 1], [1, 1, 0], ["a", "a", "b"], drawn=["a", "a"])` is 50: four images count, and on them the
+# second network has two right answers more.
 #
 # <details><summary>A hint</summary>
 #
-# For each class, count its images in all parts together. A part should have `share * count` of them; `list.count`
-# counts in a list. Collect one comparison for each part and class, and return whether all hold.
+# Go through the drawn tables, and for each of them through the images that stand on it; collect `after - before`. Their
+# mean, times 100, is the gain.
 #
 # </details>
 
 
 # %%
-def my_is_stratified(parts: list[list[int]], shares: list[float]) -> bool:
-    """Tell whether each class is spread over the parts as the shares say."""
+def my_drawn_gain(before: list[int], after: list[int], tables: list, drawn: list) -> float:
+    """Return how many points of a hundred the second network is better on the images of the drawn tables."""
     # solution
-    everything = [label for part in parts for label in part]
-    return all(
-        abs(part.count(label) - share * everything.count(label)) <= 1
-        for part, share in zip(parts, shares, strict=True)
-        for label in set(everything)
-    )
+    differences = [
+        second - first
+        for name in drawn
+        for first, second, table in zip(before, after, tables, strict=True)
+        if table == name
+    ]
+    return 100 * mean(differences)
     # end
 
 
 # %%
-checks.nb06.is_stratified(my_is_stratified)
+checks.nb06.drawn_gain(my_drawn_gain)
 
 # %% [markdown]
 # ### Exercise 2: Freeze BatchNorm (write it; medium, 10 minutes)
