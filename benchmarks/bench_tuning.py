@@ -86,6 +86,7 @@ CASES = (
 )
 GPU_CASES = (
     Case(f"Lite0, 12 images, {LONG} updates", "lite0", 12, LR, LONG),
+    Case(f"Lite0, 12 images, cropped, {LONG} updates", "lite0", 12, LR, LONG, cropped=True),
     Case(f"Lite0, 150 images at 224 pixels, all blocks, {LONG} updates", "lite0, large", 150, LR, LONG),
     Case(f"Lite0, 150 sharp images, all blocks, {LONG} updates", "lite0, sharp", 150, LR, LONG),
     *(
