@@ -8,8 +8,8 @@ crops, two copies of the head alone, at the blocks' rate and at its own. Prints 
 `results/bench_tuning_photos.json`: by seed four strings with a character for each test image, as `bench_tuning.py`
 has them. Half an hour on two cores. `--heads` lets heads alone go on, at more rates and on crops of their own, and
 writes `results/bench_tuning_photos_heads.json`, by seed a string for each rate. `--logistic` fits logistic regression
-to the features of the whole images, at some strengths of its penalty (minutes), and writes
-`results/bench_tuning_photos_logistic.json`, by seed a string for each.
+to the features of the whole images, scaled and then as they are, at some strengths of its penalty (minutes), and
+writes `results/bench_tuning_photos_logistic.json`, by seed a string for each.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from bench_tuning import HEAD_LR, LARGE, LAYER_DECAY, LR, RESULTS, SEED, WEIGHT_
 from joblib import Parallel, delayed
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional as F
@@ -35,7 +35,7 @@ from going_modular.fine_tuning import recipes
 
 IMAGES, EPOCHS, HEAD_EPOCHS, BATCH, SEEDS = 2000, 3, 20, 32, range(4)
 HEAD_LRS = (1e-3, 3e-3, 1e-2)  # of `--heads`
-STRENGTHS = (0.001, 0.01, 0.1, 1, 10)  # scikit-learn's C, of `--logistic`: a larger one is a weaker penalty
+STRENGTHS = (0.001, 0.01, 0.1, 1, 10, 100)  # scikit-learn's C, of `--logistic`: a larger one is a weaker penalty
 CROP = v2.Compose([v2.RandomResizedCrop(LARGE, scale=(0.35, 1), antialias=True), v2.RandomHorizontalFlip()])
 
 
@@ -96,14 +96,15 @@ def draw(pool: TensorDataset, seed: int) -> TensorDataset:
 
 
 def compare_logistic(model: nn.Module, pool: TensorDataset, tested: TensorDataset, seed: int) -> list:
-    """Return which test images logistic regression on scaled features answers rightly, at each of some strengths."""
+    """Return which test images logistic regression answers rightly, on scaled and on plain features, by strength."""
     torch.set_num_threads(1)
     values, labels = on_whole_images(model, draw(pool, seed)).tensors
     right = []
-    for strength in STRENGTHS:
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=5000))
-        answers = classifier.fit(values, labels).predict(tested.tensors[0])
-        right.append(answers == tested.tensors[1].numpy())
+    for scaler in (StandardScaler(), "passthrough"):
+        for strength in STRENGTHS:
+            classifier = Pipeline([("scaler", scaler), ("head", LogisticRegression(C=strength, max_iter=5000))])
+            answers = classifier.fit(values, labels).predict(tested.tensors[0])
+            right.append(answers == tested.tensors[1].numpy())
     return right
 
 

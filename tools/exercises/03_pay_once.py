@@ -147,10 +147,11 @@ checks.nb03.folds(my_folds)
 # other images. Return a tensor of N predicted labels, `int64`, learned from the 15 images alone.
 #
 # The score to beat is that of a head with Dropout that was trained in haste: 10 epochs, which for one batch of 15
-# images are 10 updates. You have to beat it by 0.03 of accuracy. Take whatever you like: a classifier of scikit-learn,
-# distances between features, a head of another kind. Three ideas do not count: the nearest mean, which stands on the
-# leaderboard already; the nearest mean of features whose rows were divided by their length, the root of the sum of
-# their squares; and the same head with more updates (what the last two bring you will see below).
+# images are 10 updates. You have to beat it by 0.03 of accuracy in the mean of ten draws (if you do not, the check says
+# what it has there). Take whatever you like: a classifier of scikit-learn, distances between features, a head of
+# another kind. Three ideas do not count: the nearest mean, which stands on the leaderboard already; the nearest mean of
+# features whose rows were divided by their length, the root of the sum of their squares; and the same head with more
+# updates (what the last two bring you will see below).
 #
 # <details><summary>A hint: how scikit-learn's classifiers are called</summary>
 #
