@@ -180,6 +180,14 @@ def test_a_check_leaves_the_random_generator_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_a_check_draws_the_same_each_time():
+    drawn = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        double.judge(lambda x: drawn.append(torch.rand(1).item()))
+    assert drawn[0] == drawn[1]
+
+
 def image(colour, size=(4, 3)):
     return Image.new("RGB", size, colour)
 

@@ -103,7 +103,7 @@ class Check:
         print(said)  # noqa: T201 - what the learner asked for
 
     def judge(self, function: Callable) -> str:
-        """Return "not attempted", "wrong: ..." or "right"; torch's random generator stays as it is."""
+        """Return "not attempted", "wrong: ..." or "right"; torch draws alike each time, and goes on as before."""
         if not callable(function):
             return f"wrong: got {describe(function)}; pass the function itself, without parentheses"
         heard = _Heard(sys.stdout)
@@ -111,6 +111,7 @@ class Check:
         try:
             # once around all calls: threads that each redirect, and end in another order, would leave it redirected
             with torch.random.fork_rng(devices=()), contextlib.redirect_stdout(heard):
+                torch.default_generator.manual_seed(0)  # the same answer gets the same verdict each time
                 self._examine(attempt)
         except Wrong as wrong:
             return f"wrong: {wrong}" + (f"; {ONLY_PRINTED}" if attempt.has_only_printed else "")
