@@ -197,7 +197,8 @@ checks.nb06.early_stopping(my_early_stopping)
 # read one of these scores. Return the index of the chosen setting and the score that you would report for it. Of equal
 # highest means the first sets the bar.
 #
-# With `scores=[[0, 0, 0], [1, 1, 1]]` and `test=[0, 1]` the answer is `(1, 1)`: the second is better by far.
+# With `scores=[[0.5, 0.5], [0.3, 0.9]]` and `test=[0.4, 0.7]` the answer is `(0, 0.4)`: the highest mean is 0.6, its
+# standard error 0.3, and the first setting's 0.5 reaches the bar of 0.3.
 
 
 # %%
