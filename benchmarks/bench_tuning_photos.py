@@ -1,6 +1,6 @@
 """What tuning gains with 2,000 photos of ten dishes, against a head that sees the same crops: lesson 06's last line.
 
-    python benchmarks/bench_tuning_photos.py --data food101_64px_10classes.zip [--heads | --logistic]
+    python benchmarks/bench_tuning_photos.py --data food101_64px_10classes.zip [--heads | --logistic [CROPS]]
 
 The images have 64 pixels and are enlarged to 224. Each seed draws other images to learn from; all are tested on the
 same ones. All of EfficientNet-Lite0 goes on from a head, for three epochs of random crops; so do, on the very same
@@ -9,7 +9,8 @@ crops, two copies of the head alone, at the blocks' rate and at its own. Prints 
 has them. Half an hour on two cores. `--heads` lets heads alone go on, at more rates and on crops of their own, and
 writes `results/bench_tuning_photos_heads.json`, by seed a string for each rate. `--logistic` fits logistic regression
 to the features of the whole images, scaled and then as they are, at some strengths of its penalty (minutes), and
-writes `results/bench_tuning_photos_logistic.json`, by seed a string for each.
+writes `results/bench_tuning_photos_logistic.json`, by seed a string for each. `--logistic 3` gives it three random
+crops of each image as well, as many as the heads see, and writes `results/bench_tuning_photos_logistic_crops.json`.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import json
 
 import numpy as np
 import torch
-from bench_tuning import HEAD_LR, LARGE, LAYER_DECAY, LR, RESULTS, SEED, WEIGHT_DECAY, gain
+from bench_tuning import HEAD_LR, LARGE, LAYER_DECAY, LR, RESULTS, SEED, WEIGHT_DECAY
 from joblib import Parallel, delayed
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -65,6 +66,13 @@ def on_whole_images(model: nn.Module, dataset: TensorDataset) -> TensorDataset:
     return TensorDataset(torch.cat(found).clone(), dataset.tensors[1])
 
 
+def on_crops(model: nn.Module, dataset: TensorDataset) -> torch.Tensor:
+    """Return the frozen backbone's features of a random crop of each image."""
+    model = model_builder.backbone(model).eval()
+    with torch.inference_mode():
+        return torch.cat([model(crop(images)) for images, _ in DataLoader(dataset, BATCH)]).clone()
+
+
 def optimizer_of(model: nn.Module, blocks: int | None, lr: float, steps: int) -> tuple:
     """Return what lets a model's head, and its last blocks, learn: an optimizer and the schedule of its rates."""
     recipes.unfreeze(model, blocks)
@@ -95,15 +103,24 @@ def draw(pool: TensorDataset, seed: int) -> TensorDataset:
     return TensorDataset(*pool[learn])
 
 
-def compare_logistic(model: nn.Module, pool: TensorDataset, tested: TensorDataset, seed: int) -> list:
-    """Return which test images logistic regression answers rightly, on scaled and on plain features, by strength."""
+def compare_logistic(model: nn.Module, pool: TensorDataset, tested: TensorDataset, seed: int, crops: int) -> list:
+    """Return which test images logistic regression answers rightly, on scaled and on plain features, by strength.
+
+    It learns from whole images and so many random crops of each. All rows of an image together weigh as much as one, so
+    that a strength means the same with crops and without.
+    """
     torch.set_num_threads(1)
-    values, labels = on_whole_images(model, draw(pool, seed)).tensors
+    keep_freed()
+    dataset = draw(pool, seed)
+    engine.set_seeds(seed)
+    rows = [on_whole_images(model, dataset).tensors[0], *(on_crops(model, dataset) for _ in range(crops))]
+    values, labels = torch.cat(rows), dataset.tensors[1].repeat(len(rows))
+    weights = np.full(len(labels), 1 / len(rows))
     right = []
     for scaler in (StandardScaler(), "passthrough"):
         for strength in STRENGTHS:
             classifier = Pipeline([("scaler", scaler), ("head", LogisticRegression(C=strength, max_iter=5000))])
-            answers = classifier.fit(values, labels).predict(tested.tensors[0])
+            answers = classifier.fit(values, labels, head__sample_weight=weights).predict(tested.tensors[0])
             right.append(answers == tested.tensors[1].numpy())
     return right
 
@@ -176,15 +193,17 @@ def main() -> None:
     parser.add_argument("--data", default="food101_64px_10classes.zip")
     others = parser.add_mutually_exclusive_group()
     others.add_argument("--heads", action="store_true", help="heads alone, at more rates")
-    others.add_argument("--logistic", action="store_true", help="logistic regression in place of a head")
+    others.add_argument(
+        "--logistic", type=int, nargs="?", const=0, metavar="CROPS", help="logistic regression in place of a head"
+    )
     options = parser.parse_args()
     model, pool, test = load(options.data)
     tested = on_whole_images(model.to(memory_format=torch.channels_last), test)
     if options.heads:
         file, jobs = "bench_tuning_photos_heads.json", (delayed(compare_heads)(model, pool, tested, s) for s in SEEDS)
-    elif options.logistic:
-        file = "bench_tuning_photos_logistic.json"
-        jobs = (delayed(compare_logistic)(model, pool, tested, s) for s in SEEDS)
+    elif options.logistic is not None:
+        file = f"bench_tuning_photos_logistic{'_crops' if options.logistic else ''}.json"
+        jobs = (delayed(compare_logistic)(model, pool, tested, s, options.logistic) for s in SEEDS)
     else:
         file, jobs = "bench_tuning_photos.json", (delayed(compare)(model, pool, test, tested, s) for s in SEEDS)
     kept = []
@@ -192,13 +211,9 @@ def main() -> None:
         kept.append(["".join("01"[value] for value in marks.astype(int)) for marks in right])
         (RESULTS / file).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
         print(f"seed {seed}: {', '.join(f'{marks.mean():.4f}' for marks in right)}", end="")
-        has_blocks = not (options.heads or options.logistic)
-        print(f"; blocks against the head at its own rate {told(right)}" if has_blocks else "", flush=True)
-
-
-def told(right: list) -> str:
-    """Return what the blocks gain over the head that goes on at its own rate, as text."""
-    return gain(right[2], right[3], np.arange(len(right[3])))
+        has_blocks = not options.heads and options.logistic is None
+        points = 100 * (right[-1].mean() - right[2].mean()) if has_blocks else 0
+        print(f"; blocks against the head at its own rate {points:+.1f} points" if has_blocks else "", flush=True)
 
 
 if __name__ == "__main__":

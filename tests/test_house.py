@@ -83,6 +83,26 @@ def circle(folders: list[Path]) -> list[str]:
     return []
 
 
+def missing_names(folder: Path) -> list[str]:
+    """Return what scripts import from a script beside them that does not define it."""
+    scripts = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in folder.glob("*.py")}
+    defined = {}
+    for name, tree in scripts.items():
+        named = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        named |= {node.id for part in tree.body for node in ast.walk(part) if isinstance(node, ast.Name)}
+        named |= {alias.asname or alias.name for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
+                  for alias in node.names}  # fmt: skip
+        defined[name] = named
+    return sorted(
+        f"{name}: {node.module}.{alias.name}"
+        for name, tree in scripts.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in scripts
+        for alias in node.names
+        if alias.name not in defined[node.module]
+    )
+
+
 def is_slow(node: ast.AST) -> bool:
     """Tell whether a test is marked slow, or a statement marks its whole file."""
     if isinstance(node, ast.Assign):
@@ -149,6 +169,15 @@ def test_a_planted_circle_is_seen(tmp_path):
     package = write(tmp_path, data__a="from going_modular.data import b", data__b="import going_modular.data.a")
     assert forbidden(package) == []
     assert set(circle([package])) == {"going_modular.data.a", "going_modular.data.b"}
+
+
+def test_benchmarks_import_only_what_their_neighbours_define():
+    assert missing_names(ROOT / "benchmarks") == []
+
+
+def test_a_name_that_a_neighbour_lost_is_seen(tmp_path):
+    package = write(tmp_path, a="from b import KEPT, lost, moved", b="from c import moved\nKEPT = 1", c="")
+    assert missing_names(package) == ["a: b.lost", "b: c.moved"]
 
 
 def test_the_package_shows_its_names_and_its_folders():
