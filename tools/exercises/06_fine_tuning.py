@@ -224,7 +224,8 @@ checks.nb06.choice(my_choice)
 # features of the same 24 images, and you have to beat it by five points in a hundred. Take whatever this notebook
 # offers, as long as you learn from these images alone.
 #
-# `my_network(images, labels)(images)` has the shape `(24, 3)`.
+# `my_network(images, labels)(images)` has the shape `(24, 3)`. The check moves the network to the CPU and puts it into
+# eval mode.
 #
 # <details><summary>A hint: how to begin</summary>
 #
