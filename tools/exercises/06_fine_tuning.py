@@ -131,8 +131,8 @@ checks.nb06.groups(my_groups)
 #     optimizer.step()
 # ```
 #
-# Write it without them. Here a BatchNorm in `backbone` is always an `nn.BatchNorm2d`, and stands in it directly
-# or deeper. There is no Dropout in these networks.
+# Write it without them. `backbone` itself is no BatchNorm; those in it are `nn.BatchNorm2d`, at any depth. There is no
+# Dropout in these networks.
 #
 # `my_tune(backbone, head, dataloader, lr=1e-2)` returns nothing: it changes `backbone` and `head`.
 
