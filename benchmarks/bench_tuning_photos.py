@@ -1,6 +1,6 @@
 """What tuning gains with 2,000 photos of ten dishes, against a head that sees the same crops: lesson 06's last line.
 
-    python benchmarks/bench_tuning_photos.py --data food101_64px_10classes.zip [--heads | --logistic [CROPS]]
+    python benchmarks/bench_tuning_photos.py --data food101_64px_10classes.zip [--heads | --logistic [crops]]
 
 The images have 64 pixels and are enlarged to 224. Each seed draws other images to learn from; all are tested on the
 same ones. All of EfficientNet-Lite0 goes on from a head, for three epochs of random crops; so do, on the very same
@@ -9,7 +9,7 @@ crops, two copies of the head alone, at the blocks' rate and at its own. Prints 
 has them. Half an hour on two cores. `--heads` lets heads alone go on, at more rates and on crops of their own, and
 writes `results/bench_tuning_photos_heads.json`, by seed a string for each rate. `--logistic` fits logistic regression
 to the features of the whole images, scaled and then as they are, at some strengths of its penalty (minutes), and
-writes `results/bench_tuning_photos_logistic.json`, by seed a string for each. `--logistic 3` gives it three random
+writes `results/bench_tuning_photos_logistic.json`, by seed a string for each. `--logistic crops` gives it three random
 crops of each image as well, as many as the heads see, and writes `results/bench_tuning_photos_logistic_crops.json`.
 """
 
@@ -194,26 +194,28 @@ def main() -> None:
     others = parser.add_mutually_exclusive_group()
     others.add_argument("--heads", action="store_true", help="heads alone, at more rates")
     others.add_argument(
-        "--logistic", type=int, nargs="?", const=0, metavar="CROPS", help="logistic regression in place of a head"
+        "--logistic", nargs="?", choices=("whole", "crops"), const="whole", help="logistic regression, not a head"
     )
     options = parser.parse_args()
     model, pool, test = load(options.data)
     tested = on_whole_images(model.to(memory_format=torch.channels_last), test)
     if options.heads:
         file, jobs = "bench_tuning_photos_heads.json", (delayed(compare_heads)(model, pool, tested, s) for s in SEEDS)
-    elif options.logistic is not None:
-        file = f"bench_tuning_photos_logistic{'_crops' if options.logistic else ''}.json"
-        jobs = (delayed(compare_logistic)(model, pool, tested, s, options.logistic) for s in SEEDS)
+    elif options.logistic:
+        file, crops = "bench_tuning_photos_logistic.json", 0
+        if options.logistic == "crops":
+            file, crops = "bench_tuning_photos_logistic_crops.json", EPOCHS  # as many as the heads see
+        jobs = (delayed(compare_logistic)(model, pool, tested, s, crops) for s in SEEDS)
     else:
         file, jobs = "bench_tuning_photos.json", (delayed(compare)(model, pool, test, tested, s) for s in SEEDS)
     kept = []
     for seed, right in enumerate(Parallel(n_jobs=2, return_as="generator")(jobs)):
         kept.append(["".join("01"[value] for value in marks.astype(int)) for marks in right])
         (RESULTS / file).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        print(f"seed {seed}: {', '.join(f'{marks.mean():.4f}' for marks in right)}", end="")
-        has_blocks = not options.heads and options.logistic is None
-        points = 100 * (right[-1].mean() - right[2].mean()) if has_blocks else 0
-        print(f"; blocks against the head at its own rate {points:+.1f} points" if has_blocks else "", flush=True)
+        line = f"seed {seed}: {', '.join(f'{marks.mean():.4f}' for marks in right)}"
+        if not (options.heads or options.logistic):
+            line += f"; blocks, over the head at its own rate: {100 * (right[3].mean() - right[2].mean()):+.1f} points"
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ All is read from the code, not run.
 
 import ast
 import subprocess
+import symtable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -85,18 +86,16 @@ def circle(folders: list[Path]) -> list[str]:
 
 def missing_names(folder: Path) -> list[str]:
     """Return what scripts import from a script beside them that does not define it."""
-    scripts = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in folder.glob("*.py")}
-    defined = {}
-    for name, tree in scripts.items():
-        named = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-        named |= {node.id for part in tree.body for node in ast.walk(part) if isinstance(node, ast.Name)}
-        named |= {alias.asname or alias.name for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
-                  for alias in node.names}  # fmt: skip
-        defined[name] = named
+    scripts = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.py")}
+    tables = {name: symtable.symtable(text, name, "exec") for name, text in scripts.items()}
+    defined = {
+        name: {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+        for name, table in tables.items()
+    }
     return sorted(
         f"{name}: {node.module}.{alias.name}"
-        for name, tree in scripts.items()
-        for node in ast.walk(tree)
+        for name, text in scripts.items()
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.ImportFrom) and node.module in scripts
         for alias in node.names
         if alias.name not in defined[node.module]
@@ -176,8 +175,11 @@ def test_benchmarks_import_only_what_their_neighbours_define():
 
 
 def test_a_name_that_a_neighbour_lost_is_seen(tmp_path):
-    package = write(tmp_path, a="from b import KEPT, lost, moved", b="from c import moved\nKEPT = 1", c="")
-    assert missing_names(package) == ["a: b.lost", "b: c.moved"]
+    sources = {
+        "a": "from b import KEPT, call, inner, lost, moved, used",
+        "b": "from c import moved\nKEPT = 1\ndef call():\n    inner = used\nprint(used)",
+    }
+    assert missing_names(write(tmp_path, **sources, c="")) == ["a: b.inner", "a: b.lost", "a: b.used", "b: c.moved"]
 
 
 def test_the_package_shows_its_names_and_its_folders():
