@@ -230,10 +230,11 @@ checks.nb06.choice(my_choice)
 # <details><summary>A hint: how to begin</summary>
 #
 # `model_builder.create_model("efficientnet_lite0", 3)` returns a frozen network with a new head, and its transform.
-# `features.extract` gives what the head reads of each image, a head learns from that as in notebook 03, and
-# `network.classifier = head` puts it into the network. Look back: which change in this notebook needs no training of
-# the network at all? Hold some of the 24 back, or fold them, and compare two ideas there before you decide. (You are
-# not told their tables, so a table may stand in two folds: take such scores for a rough guide.)
+# `features.extract` (`from going_modular import features`) gives what the head reads of each image, a head learns from
+# that as in notebook 03, and `network.classifier = head` puts it into the network. Look back: which change in this
+# notebook needs no training of the network at all? Hold some of the 24 back, or fold them, and compare two ideas there
+# before you decide. (You are not told their tables, so a table may stand in two folds: take such scores for a rough
+# guide.)
 #
 # </details>
 #
