@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
-from going_modular.common.device import default_num_workers, workers_that_fit
+from going_modular.common.device import reading_workers, workers_that_fit
 from going_modular.common.errors import InputError
 from going_modular.common.seeds import DEFAULT_SEED
 from going_modular.data import corrections as corrected
@@ -16,9 +16,9 @@ from going_modular.data.splits import SplitRule, Splits
 
 
 def __getattr__(name: str) -> int:
-    """Return `NUM_WORKERS`, as code written for the well-known course calls `default_num_workers()`."""
+    """Return `NUM_WORKERS`, as code written for the well-known course calls `reading_workers()`."""
     if name == "NUM_WORKERS":
-        return default_num_workers()
+        return reading_workers()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -36,7 +36,7 @@ def create_dataloaders(
         test_dir: a folder of the same class folders; kept in order.
         transform: maps a PIL image to a float tensor (3, H, W).
         batch_size: images a batch; the last batch may be smaller.
-        num_workers: processes that read images; by default as `default_num_workers` says.
+        num_workers: processes that read images; by default as `reading_workers` says.
 
     Returns:
         The two DataLoaders, of images (B, 3, H, W) and labels (B,), and the class names.
@@ -60,7 +60,7 @@ def make_loaders(
     After the same seed each gives the same batches, however often it was used; a changed `dataset.transform` is seen at
     the next pass. Of features, a TensorDataset, the rows of a batch are taken at once: the same batches, sooner.
     """
-    workers = workers_that_fit(default_num_workers(), test, batch_size) if num_workers is None else num_workers
+    workers = workers_that_fit(reading_workers(), test, batch_size) if num_workers is None else num_workers
     # workers start anew at each pass: those that stay would keep their first seed and transform
     options = {"num_workers": workers, "pin_memory": torch.cuda.is_available()}
     return (

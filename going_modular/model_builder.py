@@ -18,6 +18,7 @@ from torchvision.models import WeightsEnum
 
 from going_modular.common.device import exact_fp32
 from going_modular.common.errors import InputError
+from going_modular.common.memory import keep_freed
 from going_modular.models import pretrained, timm_models, timm_weights
 from going_modular.models.efficientnet_lite import efficientnet_lite0
 from going_modular.models.folding import fold as fold
@@ -53,6 +54,7 @@ def create_model(
         InputError: unknown name, no Linear at the end, unknown weights, weights that do not fit or cannot be had.
     """
     entry = pretrained.entry(name, weights)
+    keep_freed()  # whoever builds a model runs it, maybe in a loop of their own
     if weights is None:
         return assemble(name, num_classes, entry), entry.transforms()
     model = assemble(name, num_classes, entry, pretrained.state_dict(name, weights))

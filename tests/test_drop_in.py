@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 
 import going_modular
 from going_modular import data_setup, engine, plots, predict, utils
-from going_modular.common.device import default_num_workers
+from going_modular.common.device import reading_workers
 from going_modular.common.errors import InputError
 from going_modular.model_builder import TinyVGG
 
@@ -92,7 +92,7 @@ def test_a_changed_transform_is_seen_at_the_next_pass(folders, num_workers):
 
 
 def test_the_default_number_of_workers_has_their_name(folders):
-    assert default_num_workers() == data_setup.NUM_WORKERS
+    assert reading_workers() == data_setup.NUM_WORKERS
     loader, *_ = data_setup.create_dataloaders(*folders, SMALL, 8)
     assert loader.num_workers == data_setup.NUM_WORKERS
     with pytest.raises(AttributeError, match="no attribute 'NUM_WORKER'"):

@@ -18,10 +18,17 @@ from torch.utils.data import TensorDataset
 from going_modular import data_setup
 from going_modular.common import cli, device
 from going_modular.common.errors import InputError
-from going_modular.fine_tuning import launch
+from going_modular.fine_tuning import launch, lightning_parts
 from going_modular.fine_tuning.lightning_parts import Data
 
 COMMAND = "fine_tune.py"
+WITH_WORKERS = """
+import runpy, sys
+from going_modular.common import device
+device.FEW_CORES = 0
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 # as sbatch and salloc leave them for what is not started by srun
 ALLOCATION = {"SLURM_JOB_ID": "1234", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0",
               "SLURM_NNODES": "1", "SLURM_JOB_NODELIST": "localhost"}  # fmt: skip
@@ -159,6 +166,8 @@ def test_no_more_workers_than_shared_memory_has_room_for(tmp_path, monkeypatch, 
 def test_loaders_ask_what_fits(make_classes, tmp_path, monkeypatch):
     monkeypatch.setattr(device, "SHARED_MEMORY", tmp_path)
     monkeypatch.setattr(device.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0}))
+    for module in (data_setup, lightning_parts):
+        monkeypatch.setattr(module, "reading_workers", lambda: 2)
     folder = make_classes("data")
 
     def transform(image) -> torch.Tensor:
@@ -189,7 +198,8 @@ def test_a_worker_that_dies_for_want_of_shared_memory_is_explained():
 ])  # fmt: skip
 def test_two_megabytes_of_shared_memory_are_enough(make_classes, tmp_path, script, flags):
     data = make_classes("data", images=12)
-    command = line(script, ("--data", data, *LITE0, "--epochs", 1, "--output", "run", *flags))
+    _, *command = line(script, ("--data", data, *LITE0, "--epochs", 1, "--output", "run", *flags))
+    command = [sys.executable, "-c", WITH_WORKERS, *command]
     inside = 'mount -t tmpfs -o size=2m tmpfs /dev/shm && exec "$@"'
     unshared = ["unshare", "--mount", "sh", "-c"]
     try:

@@ -61,8 +61,9 @@ def spawned(monkeypatch):
     """Start processes as Windows and macOS do, two that read where none is asked for."""
     before = multiprocessing.get_start_method(allow_none=True)
     multiprocessing.set_start_method("spawn", force=True)
-    for module in (device, data_setup, features, lightning_parts):
-        monkeypatch.setattr(module, "default_num_workers", lambda: 2)
+    monkeypatch.setattr(features, "default_num_workers", lambda: 2)
+    for module in (data_setup, lightning_parts):
+        monkeypatch.setattr(module, "reading_workers", lambda: 2)
     yield
     multiprocessing.set_start_method(before, force=True)
 
@@ -80,6 +81,16 @@ def test_how_many_read_is_asked_without_settling_the_start_method(monkeypatch, m
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     assert device.default_num_workers() == workers
     assert asked == [True]
+
+
+@pytest.mark.parametrize(("cores", "accelerator", "workers"), [
+    (1, False, 0), (2, False, 0), (3, False, 3), (2, True, 2), (64, False, 8),
+])  # fmt: skip
+def test_nobody_reads_for_one_or_two_cores_that_compute(monkeypatch, cores, accelerator, workers):
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: "fork")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerator)
+    assert device.reading_workers() == workers
 
 
 @pytest.mark.slow

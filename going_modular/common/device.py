@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from going_modular.common.errors import InputError
 
 MAX_WORKERS = 8  # more processes than this wait for the disk
+FEW_CORES = 2  # so many, and no accelerator: what reads takes from what computes
 SHARED_MEMORY = Path("/dev/shm")  # where batches pass from one process to another; a container's has 64 MB by default
 READY, IN_USE = 2, 3  # batches in shared memory: of each worker, torch's default; and those that are being used
 
@@ -182,6 +183,17 @@ def default_num_workers() -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MAX_WORKERS)
+
+
+def reading_workers() -> int:
+    """Return how many processes should read images for one that trains on them: as `default_num_workers`, or none.
+
+    None where one or two cores do all: a process that reads takes a core from those that compute. And a fork makes the
+    process that trains copy its memory, page by page as it writes there, which can take longer than to read a small
+    data set (`benchmarks/bench_workers.py`).
+    """
+    workers = default_num_workers()
+    return workers if workers > FEW_CORES or torch.accelerator.is_available() else 0
 
 
 def workers_that_fit(workers: int, dataset: Dataset, batch_size: int, *, processes: int = 1) -> int:

@@ -17,7 +17,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from torchvision.transforms import v2
 
 from going_modular import engine
-from going_modular.common.device import default_num_workers, memory_format, sum_dtype, workers_that_fit
+from going_modular.common.device import memory_format, reading_workers, sum_dtype, workers_that_fit
 from going_modular.common.errors import InputError
 from going_modular.fine_tuning import recipes
 from going_modular.fine_tuning.update_batches import Augmented, UpdateBatches, seed_of, share_of
@@ -89,7 +89,7 @@ class Data(L.LightningDataModule):
         if self.num_workers is not None:
             return -(-self.num_workers // here)
         batch_size = -(-self.batch_size // self.processes)
-        return workers_that_fit(-(-default_num_workers() // here), self.validation, batch_size, processes=here)
+        return workers_that_fit(-(-reading_workers() // here), self.validation, batch_size, processes=here)
 
     def _options(self) -> dict:
         return {
