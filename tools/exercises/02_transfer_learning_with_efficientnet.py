@@ -179,7 +179,7 @@ checks.nb02.fit(my_fit)
 # The words: `"good"`, `"underfitting"`, `"overfitting"`. The numbers: 1, go on for more epochs; 2, take a larger
 # model; 3, stop earlier, or get more images. Where two of them help, give one. On the bundled sample the losses
 # (training / test) are about: A 1.1 / 1.1 at the beginning and 1.0 / 1.0 at the end; B 1.1 / 1.1 at the beginning,
-# 0.7 / 0.9 in the middle, 0.2 / 1.6 at the end; C 1.1 / 1.1 at the beginning, 0.5 / 0.6 in the middle, 0.4 / 0.4 at the
+# 0.6 / 0.8 in the middle, 0.1 / 1.5 at the end; C 1.1 / 1.1 at the beginning, 0.5 / 0.6 in the middle, 0.4 / 0.4 at the
 # end.
 # %%
 def my_reading() -> dict[str, tuple[str, int]]:
