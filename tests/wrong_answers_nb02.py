@@ -26,6 +26,15 @@ def zeroed(model):
         parameter.zero_()
 
 
+class HeadOfItsOwn(nn.Module):
+    def __init__(self, in_features, num_classes):
+        super().__init__()
+        self.dropout, self.linear = nn.Dropout(0.2), nn.Linear(in_features, num_classes)
+
+    def forward(self, features):
+        return self.linear(self.dropout(features))
+
+
 def slid(change_kernel=lambda kernel: kernel, rows=1, columns=1, combine=lambda values: values.sum()):
     """Return a sliding filter whose map has H - h + rows rows; 1 is right."""
 
@@ -171,6 +180,7 @@ WRONG = {
             nn.Dropout(0.2), nn.Linear(in_features, num_classes, bias=False)
         ),
         lambda in_features, num_classes: [nn.Dropout(0.2), nn.Linear(in_features, num_classes)],
+        HeadOfItsOwn,
     ],
     "mean_loss": [mean_of_means, all_but_the_last, by_the_first_size, the_sum, lambda losses, sizes: losses[-1]],
     "fit": [fit for fit, _ in BUGS],

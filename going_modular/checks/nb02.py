@@ -96,7 +96,8 @@ def new_head(attempt: Attempt) -> None:
     """Check a function that builds a head of Dropout and Linear."""
     for in_features, num_classes in ((1280, 3), (500, 10)):
         head = attempt(in_features, num_classes, shown=f"in_features={in_features}, num_classes={num_classes}")
-        attempt.require(isinstance(head, nn.Module), "returned no module", hint="nn.Sequential makes one of layers")
+        attempt.require(isinstance(head, nn.Sequential), "returned no nn.Sequential",
+                        hint="it makes one module of layers; later cells take the last of them by [-1]")  # fmt: skip
         linears = [module for module in head.modules() if isinstance(module, nn.Linear)]
         attempt.require(len(linears) == 1, f"found {len(linears)} Linear layers", hint="one Linear layer is the head")
         features = torch.randn(40, in_features, generator=torch.Generator().manual_seed(0))

@@ -79,10 +79,11 @@ checks.nb02.freeze(my_freeze)
 # ### Exercise 4: Build a new head (easy, 5 minutes)
 #
 # A module that maps features (B, in_features) to logits (B, num_classes). In training each feature is dropped with
-# probability 0.2 before the scores are made. What comes out are plain scores, ready for any use. `nn.Sequential(a, b)`
-# is a module that runs `a`, then `b`.
+# probability 0.2 before the scores are made. What comes out are plain scores, ready for any use. Return an
+# `nn.Sequential`, for later cells take its last layer by `[-1]`. `nn.Sequential(a, b)` is a module that runs `a`, then
+# `b`.
 # %%
-def my_new_head(in_features: int, num_classes: int) -> nn.Module:
+def my_new_head(in_features: int, num_classes: int) -> nn.Sequential:
     """Return a module that makes plain scores of features, and drops some features in training."""
     # solution
     return nn.Sequential(nn.Dropout(0.2), nn.Linear(in_features, num_classes))
@@ -179,7 +180,7 @@ checks.nb02.fit(my_fit)
 # The words: `"good"`, `"underfitting"`, `"overfitting"`. The numbers: 1, go on for more epochs; 2, take a larger
 # model; 3, stop earlier, or get more images. Where two of them help, give one. On the bundled sample the losses
 # (training / test) are about: A 1.1 / 1.1 at the beginning and 1.0 / 1.0 at the end; B 1.1 / 1.1 at the beginning,
-# 0.6 / 0.8 in the middle, 0.1 / 1.5 at the end; C 1.1 / 1.1 at the beginning, 0.5 / 0.6 in the middle, 0.4 / 0.4 at the
+# 0.6 / 0.8 in the middle, 0.1 / 1.5 at the end; C 1.1 / 1.1 at the beginning, 0.6 / 0.6 in the middle, 0.4 / 0.4 at the
 # end.
 # %%
 def my_reading() -> dict[str, tuple[str, int]]:
