@@ -3,10 +3,10 @@
     python benchmarks/bench_workers.py --data pizza_steak_sushi.zip
 
 An epoch of EfficientNet-Lite0 on 224-pixel images in batches of 32, on all cores: its head alone as `train.py
---augment` makes it (without augmentation), and all of it as `fine_tune.py` makes it, whose workers stay from epoch to
-epoch. Read by the process that trains and by two workers, in turns, on the bundled sample, on that four times over, and
-on the data set that is named. Beside them the floor: the same updates on images that are read already. Prints, and
-writes `results/bench_workers.txt`, medians and ranges of the turns; ten minutes on two cores.
+--augment` makes it (without augmentation), and all of it as `fine_tune.py` makes its first (there the workers stay for
+the next ones). Read by the process that trains and by two workers, in turns, on the bundled sample, on that four times
+over, and on the data set that is named. Beside them the floor: the same updates on images that are read already.
+Prints, and writes `results/bench_workers.txt`, medians and ranges of the turns. Linux; seven minutes on two cores.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def epoch_seconds(dataset: Dataset, way: int | str, *, blocks: int | None) -> fl
 def main() -> None:
     """Measure each data set and recipe in all ways, in turns."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="pizza_steak_sushi", help="a data set by name, folder or zip")
+    parser.add_argument("--data", default="pizza_steak_sushi", help="three classes, by name, folder or zip")
     _, transform = model_builder.create_model(LITE0, 3)
     sample, other = (
         data_setup.load_splits(name).train.with_transform(transform) for name in ("sample", parser.parse_args().data)

@@ -48,7 +48,8 @@ def create_model(
     Returns:
         The model in eval mode, mapping images (B, 3, H, W) to logits (B, num_classes), and the transform that
         its weights were trained with, mapping a PIL image to a float tensor (3, H, W). The transform of a local
-        file, or of random weights, is that of the model's DEFAULT weights.
+        file, or of random weights, is that of the model's DEFAULT weights. From then on the process keeps memory
+        that tensors free, for the next ones: see `keep_freed`.
 
     Raises:
         InputError: unknown name, no Linear at the end, unknown weights, weights that do not fit or cannot be had.
