@@ -167,17 +167,10 @@ class _Draws(NamedTuple):
 @Check
 def few(attempt: Attempt) -> None:
     """Check a function that learns from five images a class: it beats a head in ten draws, and is no nearest mean."""
+    stand_ins = torch.rand(2 * 3 * OF_CLASS, 1280).chunk(2)  # what is not attempted is said before a backbone has run
+    _labels_of(attempt, stand_ins[0], torch.arange(3).repeat_interleave(OF_CLASS), stand_ins[1])
     draws = _draws()
-    answers = []
-    for values, labels in draws.parts:
-        shown = f"{len(labels)} images to learn from and {len(draws.labels)} to label"
-        found = attempt(values.clone(), labels.clone(), draws.features.clone(), shown=shown)
-        attempt.require(
-            isinstance(found, torch.Tensor) and found.shape == draws.labels.shape and found.dtype == torch.int64,
-            f"returned {describe(found)}",
-            hint=f"return a tensor of {len(draws.labels)} labels, int64: torch.tensor(...), or argmax(dim=1) of logits",
-        )
-        answers.append(found)
+    answers = [_labels_of(attempt, *part, draws.features) for part in draws.parts]
     for lengths in itertools.product((False, True), repeat=2):
         nearest = torch.stack([_nearest_mean(*part, draws.features, *lengths) for part in draws.parts])
         attempt.require(
@@ -239,6 +232,18 @@ def table(attempt: Attempt) -> None:
         is_right = isinstance(value, bool) == isinstance(expected, bool) and isinstance(value, int | float)
         is_right = is_right and abs(value - expected) < 1e-6
         attempt.require(is_right, f"{what} is not {describe(value)}", hint=hint)
+
+
+def _labels_of(attempt: Attempt, values: torch.Tensor, labels: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Return the labels (M,) that an answer, which may keep or change what it gets, gives `others` (M, D)."""
+    shown = f"{len(labels)} images to learn from and {len(others)} to label"
+    found = attempt(values.clone(), labels.clone(), others.clone(), shown=shown)
+    attempt.require(
+        isinstance(found, torch.Tensor) and found.shape == (len(others),) and found.dtype == torch.int64,
+        f"returned {describe(found)}",
+        hint=f"return a tensor of {len(others)} labels, int64: torch.tensor(...), or argmax(dim=1) of logits",
+    )
+    return found
 
 
 @functools.cache

@@ -21,7 +21,7 @@ SETTINGS = {
     "lines.linewidth": 1.8,
 }
 SHOWN_DPI, SHARPNESS = 72, 2  # dots an inch on a page, and how many of a picture stand for each along a side
-PALETTE = 256  # colours of a PNG: a chart has few
+PALETTE, MANY = 256, 1 << 15  # colours of a PNG: a chart has few; of a picture that has photos in it more than MANY
 TILE, TRUE = 8, 9  # pixels of a tile's side; levels of 255 by which a palette may change a tile's mean colour
 JPEG_QUALITY = 75
 
@@ -30,8 +30,8 @@ def style() -> None:
     """Make the figures of this notebook, or of this process, look like the course's.
 
     Colours can be told apart by the colour-blind. Notebooks show each figure with twice the dots of the page along a
-    side, as screens of today have them, and keep it as a PNG or as a JPEG, whichever is smaller. A PNG of few colours
-    is kept only where these are true: a chart has few colours, a photo in it has not.
+    side, as screens of today have them, and keep it as a PNG or as a JPEG, whichever is smaller; of photos a JPEG is. A
+    PNG of few colours is kept only where these are true: a chart has few colours, a photo in it has not.
     """
     mpl.rcParams.update(SETTINGS)
     try:
@@ -52,18 +52,16 @@ def style() -> None:
 def picture(figure: Figure) -> tuple[str, bytes, tuple[int, int]]:
     """Return a figure as a picture: its media type, its bytes, and the width and height that it is shown with."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=SHOWN_DPI * SHARPNESS, bbox_inches="tight", facecolor="white")
+    options = {"dpi": SHOWN_DPI * SHARPNESS, "bbox_inches": "tight", "facecolor": "white"}
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1}, **options)
     drawn = Image.open(buffer).convert("RGB")
-    few_colours = drawn.quantize(PALETTE, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    is_true = largest_change(drawn, few_colours) <= TRUE
-    encoded = []
-    for media_type, image, options in (
-        ("image/png", few_colours if is_true else drawn, {"optimize": True}),
-        ("image/jpeg", drawn, {"quality": JPEG_QUALITY, "optimize": True}),
-    ):
-        image.save(buffer := BytesIO(), media_type.removeprefix("image/"), **options)
-        encoded.append((media_type, buffer.getvalue()))
-    media_type, data = min(encoded, key=lambda kind_and_data: len(kind_and_data[1]))
+    media_type, data = "image/jpeg", _encoded(drawn, "jpeg", quality=JPEG_QUALITY)
+    if drawn.getcolors(MANY):  # None: more than so many, and a palette for them takes seconds to find
+        few_colours = drawn.quantize(PALETTE, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        is_true = largest_change(drawn, few_colours) <= TRUE
+        png = _encoded(few_colours if is_true else drawn, "png")
+        if len(png) <= len(data):
+            media_type, data = "image/png", png
     return media_type, data, (drawn.width // SHARPNESS, drawn.height // SHARPNESS)
 
 
@@ -76,6 +74,11 @@ def largest_change(before: Image.Image, after: Image.Image) -> float:
     rows, columns = change.shape[0] // TILE, change.shape[1] // TILE
     tiles = change[: rows * TILE, : columns * TILE].reshape(rows, TILE, columns, TILE, 3)
     return float(np.abs(tiles.mean(axis=(1, 3))).max(initial=0))
+
+
+def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
+    image.save(buffer := BytesIO(), kind, optimize=True, **options)
+    return buffer.getvalue()
 
 
 def _show(figure: Figure, **_: object) -> tuple[dict[str, bytes], dict[str, dict[str, int]]]:
