@@ -172,6 +172,12 @@ def test_only_the_stub_counts_as_not_attempted():
     assert double.judge(unfinished_module).startswith("wrong: raised NotImplementedError (Module [Module] is missing")
 
 
+def test_what_is_not_attempted_is_said_before_a_backbone_runs(learner, monkeypatch):
+    monkeypatch.setattr(nb03, "_draws", lambda: pytest.fail("it drew images and ran a backbone"))
+    sheet = next(sheet for sheet in SHEETS if sheet.stem.startswith("03"))
+    assert nb03.few.judge(learner(sheet, "blank")["my_few"]) == "not attempted"
+
+
 def test_a_check_leaves_the_random_generator_alone():
     torch.manual_seed(0)
     expected = torch.rand(3)

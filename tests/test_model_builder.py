@@ -87,6 +87,18 @@ def test_the_backbone_shares_its_tensors_and_leaves_the_model_alone():
     assert repr(model) == layout
 
 
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "vit_s_14", "hybrid_efficientnet_lite0"])
+def test_a_model_came_with_the_digest_of_its_backbone(name):
+    model, _ = model_builder.create_model(name, 3)
+    trunk = model_builder.backbone(model).state_dict()
+    assert model.came_with[1] == pretrained.digest(trunk)
+    for parameter in model_builder.head(model).parameters():
+        parameter.data.zero_()  # what the head has learned does not count
+    assert model_builder.has_pretrained_backbone(model, name, "DEFAULT")
+    next(iter(trunk.values())).add_(1)  # they are the model's own
+    assert not model_builder.has_pretrained_backbone(model, name, "DEFAULT")
+
+
 def test_published_sizes():
     assert sum(p.numel() for p in torchvision.models.efficientnet_b0().parameters()) == 5_288_548
     b0 = build("efficientnet_b0")

@@ -68,6 +68,16 @@ def test_no_area_of_a_figure_changes_its_colour(figure):
     assert style.largest_change(Image.open(buffer), Image.open(io.BytesIO(data))) <= 12  # JPEG's own change
 
 
+def test_for_a_picture_of_many_colours_no_palette_is_sought(monkeypatch):
+    """It takes ten seconds, and a photo is kept as a JPEG all the same."""
+    figure = Figure(figsize=(8, 3))
+    figure.subplots().imshow(np.random.default_rng(0).random((300, 300, 3)), interpolation="bilinear")
+    sought = []
+    monkeypatch.setattr(Image.Image, "quantize", lambda *_, **__: sought.append("a palette"))
+    kind, _, _ = style.picture(figure)
+    assert (kind, sought) == ("image/jpeg", [])
+
+
 def test_a_large_area_of_another_colour_is_a_change_and_a_thin_line_is_none():
     white, patched, lined = (Image.new("RGB", (80, 80), "white") for _ in range(3))
     patched.paste((255, 255, 200), (16, 16, 32, 32))
