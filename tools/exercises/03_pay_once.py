@@ -4,7 +4,7 @@
 # # 03 Pay once: exercises
 #
 # Replace each `raise NotImplementedError`, run the cell and the check below it. All eight together take some
-# 115 minutes.
+# 110 minutes.
 
 # %%
 import random
