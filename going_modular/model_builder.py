@@ -59,7 +59,7 @@ def create_model(
     if weights is None:
         return assemble(name, num_classes, entry), entry.transforms()
     model = assemble(name, num_classes, entry, pretrained.state_dict(name, weights))
-    model.came_with = (pretrained.describe(name, weights), pretrained.digest(_of_backbone(model)))
+    model.came_with = (pretrained.describe(name, weights), pretrained.digest(model, but=head(model)))
     return model, entry.transforms()
 
 
@@ -148,11 +148,11 @@ def has_pretrained_backbone(model: nn.Module, name: str, weights: str | Path | N
     A loop that calls `model.train()` moves the BatchNorm statistics of a frozen backbone; another may have been
     fine-tuned and frozen again.
     """
-    tensors = _of_backbone(model)
-    if weights is None or any(tensor.requires_grad for tensor in tensors.values()):
+    trunk = backbone(model)
+    if weights is None or any(parameter.requires_grad for parameter in trunk.parameters()):
         return False
     described, digest = getattr(model, "came_with", (None, None))
-    return described == pretrained.describe(name, weights) and digest == pretrained.digest(tensors)
+    return described == pretrained.describe(name, weights) and digest == pretrained.digest(trunk)
 
 
 def head(model: nn.Module) -> nn.Module:
@@ -260,13 +260,6 @@ def _head_slots(model: nn.Module) -> list[tuple[nn.Module, str]]:
     while isinstance(parent, nn.Sequential) and first and isinstance(children[first - 1][1], nn.Dropout | Standardise):
         first -= 1
     return [(parent, child_name) for child_name, _ in children[first : position + 1]]
-
-
-def _of_backbone(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the model's own tensors without the head's: the state dict of its `backbone`, which needs a copy."""
-    last = [getattr(parent, name).state_dict(keep_vars=True).values() for parent, name in _head_slots(model)]
-    heads = {id(tensor) for tensors in last for tensor in tensors}
-    return {name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if id(tensor) not in heads}
 
 
 @torch.inference_mode()

@@ -150,10 +150,16 @@ def from_anywhere(name: str, weights: str | Path | None) -> str | None:
     return str(Path(weights).resolve()) if weights is not None and _is_file_name(name, weights) else weights
 
 
-def digest(tensors: dict[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of a state dict's tensors with their names, in hex: it changes when any does."""
+def digest(module: nn.Module, *, but: nn.Module | None = None) -> str:
+    """Return the SHA-256 of a module's parameters and buffers with their names, in hex: it changes when any does.
+
+    Those of a part, `but`, are left out, as if the module ended before it.
+    """
+    left_out = {id(tensor) for tensor in but.state_dict(keep_vars=True).values()} if but is not None else set()
     sha256 = hashlib.sha256()
-    for name, tensor in tensors.items():
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if id(tensor) in left_out:
+            continue
         sha256.update(name.encode())
         sha256.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return sha256.hexdigest()
