@@ -325,15 +325,15 @@ checks.nb04.block_cost(my_block_cost)
 # ### Exercise 8: Predict, then run (easy, 5 minutes)
 #
 # A ViT whose weights are all random, its head and its positions, too, reads a random image. Which of these changes
-# will change its logits?
+# will change its logits? In c, d and e its positions are zero before the change and after it; only the image changes.
 #
 # | | change |
 # |---|---|
 # | a | the patches are shuffled; the positions stay |
 # | b | the patches are shuffled, and the patches' positions with them, in the same order |
-# | c | all positions are zero; the patches are shuffled |
-# | d | all positions are zero; the image is mirrored, left to right |
-# | e | all positions are zero; the pixels inside each patch are shuffled, in every patch alike |
+# | c | with all positions zero: the patches are shuffled |
+# | d | with all positions zero: the image is mirrored, left to right |
+# | e | with all positions zero: the pixels inside each patch are shuffled, in every patch alike |
 #
 # Write down all five, True or False, before you run the check: it makes the changes and looks.
 
