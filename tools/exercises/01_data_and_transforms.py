@@ -85,10 +85,10 @@ checks.nb01.prediction(my_prediction)
 # %% [markdown]
 # ### Exercise 4: Four histograms (read this; easy, 5 minutes)
 #
-# The figure in section 4 of the notebook shows the values of one batch, made in four ways. Which is which? Give each
-# letter one of the words `"right"`, `"not normalised"` (only divided by 255), `"not divided by 255"` (but normalised)
-# and `"normalised twice"`. Look at the ends of each axis. The recipe of EfficientNet-Lite0 has a mean of about 0.5 and
-# a standard deviation of about 0.5.
+# The figure with A to D, in section 4 of notebook 01, shows the values of one batch, made in four ways. Which is which?
+# Give each letter one of the words `"right"`, `"not normalised"` (only divided by 255), `"not divided by 255"` (but
+# normalised) and `"normalised twice"`. Look at the ends of each axis. The recipe of EfficientNet-Lite0 has a mean of
+# about 0.5 and a standard deviation of about 0.5.
 
 
 # %%
