@@ -49,7 +49,8 @@ checks.nb00.head_size(head_size)
 # Softmax works like this. For each logit take *e* (about 2.7) to the power of that logit: `math.exp` does it. The
 # results are all above 0. Then divide each of them by their sum, and they add up to 1.
 #
-# Write it in plain Python, for a list of any length. The check ends with a trap.
+# Write it in plain Python, for a list of any length. The check ends with a trap, very large logits; its hint tells how
+# to get out.
 
 
 # %%
@@ -99,9 +100,10 @@ checks.nb00.matrix(read_matrix)
 # ### Exercise 4: Change one thing, and see (easy, 10 minutes)
 #
 # Change a picture in one way, so that a person still sees what is on the plate. It may be turned, darker, without
-# colour, in part covered. Pillow is Python's library for images; [its
-# documentation](https://pillow.readthedocs.io/en/stable/reference/Image.html) lists what an image can do. Return the
-# changed copy.
+# colour, in part covered. Pillow is Python's library for images: `image.rotate(90)` turns a picture,
+# `image.point(lambda value: value // 2)` makes it darker, and [its
+# documentation](https://pillow.readthedocs.io/en/stable/reference/Image.html) lists what else an image can do. Return
+# the changed copy.
 #
 # Then write down a guess: of how many of the 75 test images, changed like this, will the model still name the food?
 

@@ -131,7 +131,8 @@ checks.nb01.put_on_white(put_on_white)
 # <details><summary>An answer</summary>
 #
 # A left shoe in a mirror is a right shoe, but its label stays "left". So half of the training images carry the wrong
-# label, in both classes. The model has nothing to learn from, and its accuracy stays near that of a guess.
+# label, in both classes. The model has nothing to learn from, and its accuracy on new images stays near that of a
+# guess.
 #
 # </details>
 
@@ -200,8 +201,8 @@ checks.nb01.split_with_transforms(split_with_transforms)
 # `root` has two folders, `train` and `test`, and each of them has a folder for each class with the image files in it.
 # Return a dictionary with three lists of file names:
 #
-# - `"unreadable"`: files that Pillow cannot open, or cannot read to the end (`image.load()` reads the pixels). Pillow
-#   then raises an `OSError`. They stand in no other list.
+# - `"unreadable"`: files in a class folder that Pillow cannot open, a note or a `.DS_Store` too, or cannot read to the
+#   end (`image.load()` reads the pixels). Pillow then raises an `OSError`. They stand in no other list.
 # - `"turned"`: images whose EXIF data asks to turn or mirror them: `image.getexif().get(ExifTags.Base.Orientation, 1)`
 #   is not 1.
 # - `"in_both"`: the files in `test` whose picture is also in `train`, pixel for pixel, once both are converted to

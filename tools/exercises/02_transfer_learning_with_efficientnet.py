@@ -41,10 +41,10 @@ checks.nb02.slide(my_slide)
 # ### Exercise 2: Predict, then run (easy, 10 minutes)
 #
 # The network's first layer has 32 filters of 3 x 3 without biases, and moves by 2 pixels (`stride=2`) over a colour
-# image of 224 x 224; a border of zeros around the image lets it start at each second pixel. Its last stage makes 1,280
-# maps. Write down four whole numbers before you see them below: `filters`, how many numbers are in the first layer's
-# filters; `side`, how many pixels a side its maps have; `features`, how many features pooling makes; and `head`, how
-# many parameters a Linear head for *10* classes has.
+# image of 224 x 224; a border of zeros around the image lets the filter stand on the rim, too, so that there is one
+# place for every two pixels. Its last stage makes 1,280 maps. Write down four whole numbers before you see them below:
+# `filters`, how many numbers are in the first layer's filters; `side`, how many pixels a side its maps have;
+# `features`, how many features pooling makes; and `head`, how many parameters a Linear head for *10* classes has.
 # %%
 def my_sizes() -> dict[str, int]:
     """Return your predictions under the keys `filters`, `side`, `features` and `head`."""

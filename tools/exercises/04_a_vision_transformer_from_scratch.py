@@ -324,8 +324,9 @@ checks.nb04.block_cost(my_block_cost)
 # %% [markdown]
 # ### Exercise 8: Predict, then run (easy, 5 minutes)
 #
-# A ViT whose weights are all random, its head and its positions, too, reads a random image. Which of these changes
-# will change its logits? In c, d and e its positions are zero before the change and after it; only the image changes.
+# A ViT whose weights are all random, its head and its positions, too, reads a random image of 16 patches. Which of
+# these changes will change its logits, by more than rounding does? In c, d and e its positions are zero before the
+# change and after it; only the image changes.
 #
 # | | change |
 # |---|---|
